@@ -1,0 +1,203 @@
+"""What happens during a run beside training: console, pictures, history, predictions."""
+
+import csv
+import logging
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.callbacks import Callback, ProgressBar
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from torch import Tensor
+
+from mnist_lab.models import Classifier
+
+log = logging.getLogger(__name__)
+
+
+def as_list(**named: Callback | Logger | None) -> list[Callback | Logger]:
+    """The values of a dictionary by name, without those that were set to null."""
+    return [value for value in named.values() if value is not None]
+
+
+class Console(ProgressBar):
+    """One line per epoch; on a terminal a bar with loss and accuracy of the epoch so far, too."""
+
+    def __init__(self, refresh_seconds: float = 0.2) -> None:
+        super().__init__()
+        if refresh_seconds <= 0:
+            raise ValueError(f"refresh_seconds must be positive, not {refresh_seconds}")
+        self.refresh_seconds = refresh_seconds
+        self._enabled = True
+        self._bar: Any = None
+        self._due = self._epoch_start = 0.0
+        self._pending: int | None = None
+
+    def disable(self) -> None:
+        self._enabled = False
+
+    def enable(self) -> None:
+        self._enabled = True
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not (self._enabled and trainer.is_global_zero and sys.stdout.isatty()):
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        self._bar = Progress(
+            "{task.description}",
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            "{task.fields[values]}",
+            transient=True,
+        )
+        self._bar.add_task("", values="")
+        self._bar.start()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._report(trainer)
+        self._epoch_start, self._pending = time.perf_counter(), trainer.current_epoch
+        if self._bar is not None:
+            self._bar.reset(
+                self._bar.task_ids[0],
+                total=int(trainer.num_training_batches),
+                description=f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}",
+            )
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
+    ) -> None:
+        if self._bar is None or time.perf_counter() < self._due:
+            return
+        self._due = time.perf_counter() + self.refresh_seconds
+        done = trainer.fit_loop.batch_idx + 1
+        assert isinstance(pl_module, Classifier)
+        loss, accuracy = pl_module.running()  # reads from the device: only when it is shown
+        values = f"loss {loss:.4f}  accuracy {accuracy:.2%}"
+        self._bar.update(self._bar.task_ids[0], completed=done, values=values)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._seconds = time.perf_counter() - self._epoch_start
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._report(trainer)
+        self._stop()
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        self._stop()
+
+    def _report(self, trainer: L.Trainer) -> None:
+        # Called once the epoch's values are complete: the model logs its own after our hook.
+        if self._pending is None or not trainer.is_global_zero:
+            return
+        values = trainer.callback_metrics
+        parts = [f"epoch {self._pending + 1}/{trainer.max_epochs}"]
+        for split in ("train", "val"):
+            if f"{split}/loss" in values:
+                loss, accuracy = values[f"{split}/loss"], values[f"{split}/accuracy"]
+                parts.append(f"{split} loss {loss:.4f} accuracy {accuracy:.2%}")
+        log.info("%s", "   ".join([*parts, f"{self._seconds:.1f} s"]))
+        self._pending = None
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+class History(Logger):
+    """`metrics.csv`: every value that is logged once per epoch, one row an epoch."""
+
+    def __init__(self, folder: str) -> None:
+        super().__init__()
+        self.path = Path(folder) / "metrics.csv"
+        self.rows: dict[int, dict[str, float]] = {}
+
+    @property
+    def name(self) -> str:
+        return ""
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @property
+    def save_dir(self) -> str:
+        return str(self.path.parent)
+
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any) -> None:
+        """Nothing: they stand in `config.yaml`."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        values = {k: v for k, v in metrics.items() if not k.endswith("_step")}
+        epoch = int(values.pop("epoch", -1))
+        values = {k: v for k, v in values.items() if not k.startswith("test/")}
+        if not values:
+            return
+        self.rows.setdefault(epoch, {}).update(values)
+        names = sorted({name for row in self.rows.values() for name in row})
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with open(self.path, "w", newline="") as file:
+            writer = csv.DictWriter(file, ["epoch", *names], restval="")
+            writer.writeheader()
+            for number, row in sorted(self.rows.items()):
+                writer.writerow({"epoch": number, **row})
+
+
+class ConfusionPictures(Callback):
+    """The confusion matrix as a picture in TensorBoard: validation each epoch, and test."""
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._draw(trainer, "val")
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._draw(trainer, "test")
+
+    def _draw(self, trainer: L.Trainer, split: str) -> None:
+        model = trainer.lightning_module
+        boards = [x for x in trainer.loggers if isinstance(x, TensorBoardLogger)]
+        if not (boards and trainer.is_global_zero and isinstance(model, Classifier)):
+            return
+        if split not in model.confusion:
+            return
+        from mnist_lab import figures
+
+        classes = trainer.datamodule.classes  # type: ignore[attr-defined]  # set by the Trainer
+        figure = figures.confusion_matrix(model.confusion[split], classes)
+        for board in boards:
+            board.experiment.add_figure(f"{split}/confusion", figure, trainer.global_step)
+
+
+class Predictions(Callback):
+    """Keeps the probabilities `(N, K)` and labels `(N,)` of the test split, in its order."""
+
+    def __init__(self) -> None:
+        self._logits: list[Tensor] = []
+        self._labels: list[Tensor] = []
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        *args: Any,
+    ) -> None:
+        self._logits.append(outputs)
+        self._labels.append(batch[1])
+
+    def probabilities(self) -> Tensor:
+        return torch.cat(self._logits).float().softmax(1).cpu()
+
+    def labels(self) -> Tensor:
+        return torch.cat(self._labels).cpu()

@@ -1,0 +1,189 @@
+"""Where `conf/` lies, and a composed configuration held against the constructors it names.
+
+Imports nothing heavy: `--help`, `--cfg job` and a mistyped key answer before torch is loaded.
+"""
+
+import difflib
+import hashlib
+import inspect
+import json
+import logging
+import secrets
+import sys
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from mnist_lab import LabError
+
+_here = Path(__file__).resolve().parent
+CONF = str(_here / "conf" if (_here / "conf").is_dir() else _here.parent / "conf")
+"""The configuration's folder: inside an installed wheel, beside the package in a checkout."""
+
+_INSTANTIATE_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+
+# What says where and on what a run happens, not what comes out of it.
+_WITHOUT_INFLUENCE = {
+    "": {"folder", "resume", "sweep"},
+    "data": {"root", "mirror", "device", "eval_batch_size"},
+    "trainer": {
+        "default_root_dir",
+        "accelerator",
+        "devices",
+        "num_nodes",
+        "logger",
+        "enable_progress_bar",
+    },
+}
+
+
+class ConfigError(LabError):
+    """A setting that doesn't fit; the text names the key, what came and what is allowed."""
+
+
+def register_resolvers() -> None:
+    """Make `${unique:}` known: eight hex digits that tell runs of the same second apart."""
+    OmegaConf.register_new_resolver(
+        "unique", lambda: secrets.token_hex(4), use_cache=True, replace=True
+    )
+
+
+def console_handler() -> logging.Handler:
+    """Log lines above the live progress bar on a terminal, plain lines elsewhere."""
+    if not sys.stdout.isatty():
+        return logging.StreamHandler(sys.stdout)
+    from rich.logging import RichHandler
+
+    return RichHandler(
+        show_time=False, show_level=False, show_path=False, markup=False, highlighter=None
+    )
+
+
+def to_plain(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration resolved to plain values, but for `${folder}`: so a run can be moved."""
+    cfg = cfg.copy()
+    cfg.folder = r"\${folder}"
+    return typing.cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+
+
+def in_folder(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What `to_plain` gave (or `config.yaml` holds), with every path below `folder`."""
+    cfg = OmegaConf.create({**plain, "folder": str(folder)})
+    return typing.cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+
+
+def fingerprint(plain: Mapping[str, Any]) -> str:
+    """A hash of what determines the result: of all but paths, devices and loggers."""
+    kept = {k: v for k, v in plain.items() if k not in _WITHOUT_INFLUENCE[""]}
+    for group in ("data", "trainer"):
+        left_out = _WITHOUT_INFLUENCE[group]
+        kept[group] = {k: v for k, v in plain[group].items() if k not in left_out}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def check(settings: Mapping[str, Any], target: Callable[..., Any], path: str = "") -> None:
+    """Hold settings against the signature of what they will be passed to, at every level.
+
+    Types are compared strictly, as JSON has them: `"32"` and `true` are no integers, `3` is a
+    float. What only a constructor can know (ranges) shows in `build`.
+
+    Raises:
+        ConfigError: an unknown, missing or mistyped setting, or a `_target_` that doesn't fit.
+    """
+    known, required, rest = _parameters(target)
+    for name, value in settings.items():
+        if name in _INSTANTIATE_KEYS:
+            continue
+        if name not in known and rest is None:
+            raise ConfigError(f"{path}{name}: no such setting{_hint(name, known)}")
+        _check_value(value, known.get(name, rest), path + name)
+    missing = required - settings.keys()
+    if missing and not settings.get("_partial_"):
+        raise ConfigError(f"{path}{sorted(missing)[0]}: a value is missing")
+
+
+def build(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Instantiate every `_target_`; a value that a constructor refuses is a `ConfigError`."""
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+    try:
+        return typing.cast(dict[str, Any], instantiate(settings, _convert_="all"))
+    except InstantiationException as error:
+        cause = error.__cause__
+        if not isinstance(cause, ValueError | LabError | MisconfigurationException):
+            raise
+        key = str(error).rpartition("full_key: ")[2]
+        raise ConfigError(f"{key}: {cause}") from error
+
+
+def _parameters(target: Callable[..., Any]) -> tuple[dict[str, Any], set[str], Any]:
+    """Known parameters and their types, the required ones, and the type of any others."""
+    function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    try:
+        hints = typing.get_type_hints(function)
+    except NameError:  # annotations that exist for type checkers alone: names are checked still
+        hints = {}
+    known: dict[str, Any] = {}
+    required = set()
+    rest = None
+    for name, parameter in inspect.signature(target).parameters.items():
+        hint = hints.get(name, Any)
+        if parameter.kind is parameter.VAR_KEYWORD:
+            if typing.get_origin(hint) is typing.Unpack:
+                known |= typing.get_type_hints(typing.get_args(hint)[0])
+            else:
+                rest = hint
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
+            known[name] = hint
+            if parameter.default is parameter.empty:
+                required.add(name)
+    return known, required, rest
+
+
+def _check_value(value: Any, expected: Any, key: str) -> None:
+    if isinstance(value, Mapping) and "_target_" in value:
+        target = _locate(value["_target_"], key)
+        classes = tuple(t for t in (typing.get_args(expected) or (expected,)) if inspect.isclass(t))
+        if not value.get("_partial_") and inspect.isclass(target) and classes:
+            if object not in classes and not issubclass(target, classes):
+                names = " or ".join(c.__name__ for c in classes if c is not type(None))
+                raise ConfigError(f"{key}._target_={value['_target_']}: must be a {names}")
+        check(value, target, key + ".")
+        return
+    from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+    if expected is Any:
+        return
+    try:
+        adapter = TypeAdapter[Any](expected, config={"arbitrary_types_allowed": True})
+    except PydanticUserError:  # a type that configures itself takes no configuration
+        adapter = TypeAdapter[Any](expected)
+    try:
+        adapter.validate_json(json.dumps(value), strict=True)
+    except ValidationError as error:
+        told = dict.fromkeys(e["msg"].removeprefix("Input ") for e in error.errors())
+        raise ConfigError(f"{key}={value}: {' or '.join(told)}") from None
+
+
+def _locate(dotted: str, key: str) -> Callable[..., Any]:
+    from hydra.utils import get_object
+
+    try:
+        target = get_object(dotted)
+    except Exception as error:  # whatever importing that module raises
+        raise ConfigError(f"{key}._target_={dotted}: cannot be imported: {error}") from error
+    if not callable(target):
+        raise ConfigError(f"{key}._target_={dotted}: is not a class or function")
+    return typing.cast(Callable[..., Any], target)
+
+
+def _hint(name: str, known: Mapping[str, Any]) -> str:
+    nearest = difflib.get_close_matches(name, known, n=1)
+    if nearest:
+        return f"; did you mean {nearest[0]}?"
+    return f"; there are: {', '.join(known)}" if len(known) < 20 else ""

@@ -1,0 +1,48 @@
+"""Random transforms of a whole batch at once, each image its own, on the batch's device."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+class RandomAffine:
+    """Rotate, scale and shift each image by its own amount, drawn uniformly.
+
+    Args:
+        degrees: rotation, up to this angle either way.
+        scale: size, by a factor between `1 - scale` and `1 + scale`.
+        shift: translation, up to this many pixels either way, along each axis.
+    """
+
+    def __init__(self, degrees: float = 0.0, scale: float = 0.0, shift: float = 0.0) -> None:
+        if not 0 <= degrees <= 180:
+            raise ValueError(f"degrees must lie between 0 and 180, not {degrees}")
+        if not 0 <= scale < 1:
+            raise ValueError(f"scale must lie between 0 and 1 (exclusive), not {scale}")
+        if shift < 0:
+            raise ValueError(f"shift must not be negative, not {shift}")
+        self.degrees, self.scale, self.shift = degrees, scale, shift
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Transform `(N, C, H, W)` uint8 images; what comes in from outside is black."""
+        count, _, height, width = images.shape
+        angle, scale, right, down = torch.rand(4, count, device=images.device) * 2 - 1
+        angle = angle * math.radians(self.degrees)
+        cos, sin = torch.cos(angle), torch.sin(angle)
+        zoom = 1 / (1 + scale * self.scale)
+        # An output pixel's place in the input, in coordinates from -1 to 1 along each axis.
+        right, down = right * (2 * self.shift / width), down * (2 * self.shift / height)
+        theta = torch.stack(
+            [
+                torch.stack([cos, sin * (height / width), -right], 1),
+                torch.stack([-sin * (width / height), cos, -down], 1),
+            ],
+            1,
+        ) * torch.stack([zoom, zoom, torch.ones_like(zoom)], 1).unsqueeze(1)
+        grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+        moved = functional.grid_sample(
+            images.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False
+        )
+        return moved.round_().to(torch.uint8)

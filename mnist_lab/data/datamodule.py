@@ -1,0 +1,211 @@
+"""The LightningDataModule: split, statistics, loaders."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import numpy as np
+import torch
+from torch import Tensor
+
+from mnist_lab.data.loader import TensorLoader
+from mnist_lab.data.sources import DataError, Source, Split
+
+Transform = Callable[[Tensor], Tensor]
+
+
+class DataModule(L.LightningDataModule):
+    """A source's images, split into train, validation and test, resident in memory.
+
+    The source's test split stays the test split. Validation is cut from train by `split_seed`,
+    stratified by label; it is the same for every model and every run's seed.
+
+    Args:
+        source: where images come from.
+        root: folder of the files.
+        mirror: a URL or folder tried before the source's own addresses.
+        batch_size: images per training step, over all processes together.
+        eval_batch_size: the same for validation and test; results don't depend on it.
+        val_size: an int is a count, a float between 0 and 1 a fraction, 0 means no validation.
+        train_size: how much of what is left to train on, likewise; None means all of it.
+        augment: applied to each training batch on its device.
+        device: where the images lie: `auto` is where the model is trained.
+        seed: of the order of training batches.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        root: str = "data",
+        mirror: str | None = None,
+        batch_size: int = 64,
+        eval_batch_size: int = 1000,
+        val_size: int | float = 5000,
+        train_size: int | float | None = None,
+        split_seed: int = 0,
+        augment: Transform | None = None,
+        device: str = "auto",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+        for name, value in (("seed", seed), ("split_seed", split_seed)):
+            if not 0 <= value < 2**32:
+                raise ValueError(f"{name} must lie between 0 and {2**32 - 1}, not {value}")
+        if device != "auto":
+            try:
+                torch.device(device)
+            except RuntimeError:
+                raise ValueError(f"device must be auto, cpu, cuda, ..., not {device}") from None
+        self.source, self.root, self.mirror = source, Path(root).expanduser(), mirror
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.val_size, self.train_size, self.split_seed = val_size, train_size, split_seed
+        self.augment, self.device, self.seed = augment, device, seed
+        self.seconds = 0.0
+        """Spent until the tensors were ready."""
+        self._tensors: dict[str, tuple[Tensor, Tensor]] = {}
+        self._prepared = False
+        if "train" in source.sizes:
+            self._counts(source.sizes["train"])
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes' names, in the order of their labels."""
+        return self.source.classes
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether a part of train is kept for validation."""
+        return self.val_size != 0
+
+    def prepare_data(self) -> None:
+        """Fetch and verify the files, once."""
+        if not self._prepared:
+            start = time.perf_counter()
+            self.source.prepare(self.root, self.mirror)
+            self._prepared = True
+            self.seconds += time.perf_counter() - start
+
+    def setup(self, stage: str) -> None:
+        """Read and split what the stage needs; the test split only for `test`."""
+        start = time.perf_counter()
+        if stage in ("fit", "validate") and "train" not in self._tensors:
+            images, labels = self._read("train")
+            val_count, train_count = self._counts(len(labels))
+            val, rest = stratified(labels, val_count, self.split_seed)
+            kept, _ = stratified(labels[rest], train_count, self.split_seed)
+            for name, chosen in (("val", val), ("train", rest[kept])):
+                self._tensors[name] = self._place(images[chosen], labels[chosen])
+        if stage == "test" and "test" not in self._tensors:
+            self._tensors["test"] = self._place(*self._read("test"))
+        self.seconds += time.perf_counter() - start
+
+    def tensors(self, split: str) -> tuple[Tensor, Tensor]:
+        """Images `(N, C, H, W)` uint8 and labels `(N,)` of `train`, `val` or `test`."""
+        if split not in self._tensors:
+            self.prepare_data()
+            self.setup("test" if split == "test" else "fit")
+        return self._tensors[split]
+
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation `(C,)` of the training split's pixels, scaled to 0..1."""
+        images, _ = self.tensors("train")
+        # Exact whatever the device or thread count: integer counts of the 256 values.
+        counts = torch.stack([torch.bincount(c.flatten(), minlength=256) for c in images.unbind(1)])
+        values = torch.arange(256, device=counts.device, dtype=torch.float64) / 255
+        weights = counts / counts.sum(1, keepdim=True)
+        mean = (weights * values).sum(1)
+        variance = (weights * (values - mean.unsqueeze(1)).square()).sum(1)
+        return mean.float(), variance.sqrt().float()
+
+    def description(self) -> dict[str, Any]:
+        """What identifies the dataset and its split, as plain values."""
+        return {
+            "name": self.source.name,
+            "classes": self.classes,
+            "val_size": self.val_size,
+            "train_size": self.train_size,
+            "split_seed": self.split_seed,
+        }
+
+    def train_dataloader(self) -> TensorLoader:
+        return self._loader("train", self.batch_size, shuffle=True)
+
+    def val_dataloader(self) -> TensorLoader | list[Any]:
+        return self._loader("val", self.eval_batch_size) if self.has_validation else []
+
+    def test_dataloader(self) -> TensorLoader:
+        return self._loader("test", self.eval_batch_size)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Augment, in training only."""
+        if self.augment is None or self.trainer is None or not self.trainer.training:
+            return batch
+        images, labels = batch
+        return self.augment(images), labels
+
+    def _loader(self, split: str, batch_size: int, shuffle: bool = False) -> TensorLoader:
+        rank, world_size = 0, 1
+        if self.trainer is not None:
+            rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        return TensorLoader(
+            *self.tensors(split),
+            batch_size,
+            shuffle=shuffle,
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+        )
+
+    def _read(self, split: Split) -> tuple[Tensor, Tensor]:
+        images, labels = self.source.read(self.root, split)
+        if len(images) != len(labels) or len(labels) == 0:
+            raise DataError(
+                f"{self.source.name}: {len(images)} images and {len(labels)} labels in {split}"
+            )
+        return images, labels
+
+    def _place(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        device = torch.device("cpu" if self.device == "auto" else self.device)
+        if self.device == "auto" and self.trainer is not None:
+            device = self.trainer.strategy.root_device
+        return images.to(device), labels.to(device)
+
+    def _counts(self, available: int) -> tuple[int, int]:
+        """How many images validation and training get of those available."""
+        val = _count("val_size", self.val_size, available)
+        train = available - val
+        if train < 1:
+            raise ValueError(f"val_size={self.val_size} leaves nothing of {available} to train on")
+        if self.train_size is not None:
+            train = _count("train_size", self.train_size, train)
+            if train < 1:
+                raise ValueError(f"train_size must be at least 1 image, not {self.train_size}")
+        return val, train
+
+
+def stratified(labels: Tensor, size: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Indices of `size` images drawn per class in proportion, and of the rest; both ascending."""
+    counts = torch.bincount(labels).numpy()
+    quotas = counts * size / len(labels)
+    sizes = np.floor(quotas).astype(int)
+    # Largest remainders make up what rounding down has left.
+    sizes[np.argsort(sizes - quotas, kind="stable")[: size - sizes.sum()]] += 1
+    random = np.random.RandomState(seed)
+    drawn = np.zeros(len(labels), dtype=bool)
+    for label, quota in enumerate(sizes):
+        drawn[random.permutation(np.flatnonzero(labels.numpy() == label))[:quota]] = True
+    return torch.from_numpy(np.flatnonzero(drawn)), torch.from_numpy(np.flatnonzero(~drawn))
+
+
+def _count(name: str, size: int | float, available: int) -> int:
+    if isinstance(size, float) and not 0 < size < 1:
+        raise ValueError(f"{name}={size}: a fraction lies between 0 and 1; a count has no point")
+    count = round(size * available) if isinstance(size, float) else size
+    if not 0 <= count <= available:
+        raise ValueError(f"{name} must lie between 0 and {available}, not {size}")
+    return count

@@ -1,0 +1,81 @@
+"""Batches of tensors that lie in memory, without worker processes."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class TensorLoader:
+    """Batches by indexing, made on the device where the tensors lie.
+
+    The order is a function of `(seed, epoch)` alone. With several ranks `batch_size` is that of
+    all of them together: each takes every `world_size`-th image of every batch, so that each
+    image is seen once per epoch and all ranks make equally many steps. A remainder smaller than
+    the number of ranks joins the batch before it.
+
+    Args:
+        images: `(N, C, H, W)`.
+        labels: `(N,)`.
+        shuffle: a new order each epoch; without it the order is that of the tensors.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        batch_size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.images, self.labels = images, labels
+        self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
+        self.rank, self.world_size = rank, world_size
+        starts = list(range(0, len(labels), batch_size))
+        if len(starts) > 1 and len(labels) - starts[-1] < world_size:
+            starts.pop()
+        self._bounds = [*starts, len(labels)]
+        self._epoch = -1  # the epoch under way, once there is one
+        self._position = 0  # batches of it that have been given out
+        self._resumed = False
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        return len(self._bounds) - 1
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        # Here, not after the last batch: who stops at len() never lets a generator finish.
+        if not (self._resumed and self._position < len(self)):
+            self._epoch += 1
+            self._position = 0
+        self._resumed = False
+        return self._batches()
+
+    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        order = self._order(self._epoch) if self.shuffle else None
+        for index in range(self._position, len(self)):
+            part = slice(self._bounds[index] + self.rank, self._bounds[index + 1], self.world_size)
+            self._position = index + 1
+            if order is None:
+                yield self.images[part], self.labels[part]
+            else:
+                chosen = order[part]
+                yield self.images[chosen], self.labels[chosen]
+
+    def _order(self, epoch: int) -> Tensor:
+        # RandomState's streams are frozen: the same order in every future version of numpy.
+        order = np.random.RandomState([self.seed, epoch]).permutation(len(self.labels))
+        return torch.from_numpy(order).to(self.images.device)
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch under way and how many of its batches have been given out."""
+        return {"epoch": self._epoch, "position": self._position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue from there: within the epoch, or with the next one if it was complete."""
+        self._epoch, self._position = state["epoch"], state["position"]
+        self._resumed = True

@@ -1,0 +1,241 @@
+"""Where images come from: verified files in, uint8 tensors out."""
+
+import gzip
+import hashlib
+import logging
+import math
+import os
+import shutil
+import struct
+import urllib.request
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from http.client import HTTPException
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from mnist_lab import LabError
+
+log = logging.getLogger(__name__)
+
+Split = Literal["train", "test"]
+LOCK_SECONDS = 600
+
+
+class DataError(LabError):
+    """Data that cannot be had, or that isn't what it should be."""
+
+
+class Source(ABC):
+    """A dataset with an official test split.
+
+    Args:
+        name: what the dataset is called in results.
+        classes: the classes' names, in the order of their labels.
+        sizes: images per split, where known before anything is read.
+    """
+
+    def __init__(self, name: str, classes: Sequence[str], sizes: Mapping[Split, int]) -> None:
+        self.name, self.classes, self.sizes = name, list(classes), dict(sizes)
+
+    @abstractmethod
+    def prepare(self, root: Path, mirror: str | None) -> None:
+        """Bring the files below `root` into order; `mirror`, a URL or folder, is tried first."""
+
+    @abstractmethod
+    def read(self, root: Path, split: Split) -> tuple[Tensor, Tensor]:
+        """Images `(N, C, H, W)` uint8 and labels `(N,)` int64 of one split."""
+
+
+class IDXSource(Source):
+    """MNIST and the datasets that come in its form: four gzipped IDX files.
+
+    Args:
+        urls: folders on the web that hold the .gz files, tried in this order.
+        md5: checksums of the .gz files, by name.
+        md5_extracted: checksums of the extracted files, by name, where they are published.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        classes: list[str],
+        sizes: dict[Split, int],
+        urls: list[str],
+        md5: dict[str, str],
+        md5_extracted: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(name, classes, sizes)
+        self.urls, self.md5, self.md5_extracted = urls, md5, md5_extracted or {}
+
+    def prepare(self, root: Path, mirror: str | None) -> None:
+        folder = root / self.name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / ".lock", timeout=LOCK_SECONDS):
+                for archive in self.md5:
+                    path = folder / archive.removesuffix(".gz")
+                    if path.exists():
+                        fault = self._fault(path, path)
+                        if fault is None:
+                            continue
+                        log.info("%s is damaged (%s): fetching it again", path, fault)
+                    self._fetch(archive, path, mirror)
+        except Timeout:
+            raise DataError(
+                f"{folder}: another process has held the lock .lock for {LOCK_SECONDS} s; "
+                "wait for it, or end it, and start again"
+            ) from None
+        except OSError as error:
+            raise DataError(f"data.root={root}: cannot be used: {error}") from error
+
+    def read(self, root: Path, split: Split) -> tuple[Tensor, Tensor]:
+        prefix = {"train": "train", "test": "t10k"}[split]
+        images = read_idx(root / self.name / f"{prefix}-images-idx3-ubyte")
+        labels = read_idx(root / self.name / f"{prefix}-labels-idx1-ubyte")
+        return torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).long()
+
+    def _fault(self, path: Path, name: Path) -> str | None:
+        """What is wrong with the extracted file at `path`, which is to be called `name`."""
+        split: Split = "train" if name.name.startswith("train") else "test"
+        try:
+            array = read_idx(path)
+        except DataError as error:
+            return str(error)
+        expected = (self.sizes[split], 28, 28) if "idx3" in name.name else (self.sizes[split],)
+        if array.shape != expected:
+            return f"its shape is {array.shape}, not {expected}"
+        if array.ndim == 1 and int(array.max()) >= len(self.classes):
+            return f"label {int(array.max())} among {len(self.classes)} classes"
+        # Without a published sum, the one taken when the verified archive was extracted.
+        noted = name.with_name(name.name + ".md5")
+        known = self.md5_extracted.get(name.name) or (
+            noted.read_text().strip() if noted.exists() else None
+        )
+        return "MD5 differs" if known and _md5(path) != known else None
+
+    def _fetch(self, archive: str, path: Path, mirror: str | None) -> None:
+        """Download, verify, extract, verify, and only then give the file its name."""
+        tried = []
+        packed = path.with_name(archive + ".part")
+        extracted = path.with_name(path.name + ".part")
+        try:
+            for base in ([_as_url(mirror)] if mirror else []) + self.urls:
+                url = base.rstrip("/") + "/" + archive
+                try:
+                    _download(url, packed)
+                except (OSError, HTTPException, ValueError) as error:
+                    if not isinstance(error, urllib.error.URLError) and packed.parent.is_dir():
+                        _raise_if_disk(error)
+                    tried.append(f"  {url}: {getattr(error, 'reason', error)}")
+                    continue
+                if _md5(packed) != self.md5[archive]:
+                    size = packed.stat().st_size
+                    tried.append(f"  {url}: {size} bytes came, with another MD5 than published")
+                    continue
+                with gzip.open(packed) as source, open(extracted, "wb") as target:
+                    shutil.copyfileobj(source, target, 1 << 20)
+                fault = self._fault(extracted, path)
+                if fault:
+                    tried.append(f"  {url}: {fault}")
+                    continue
+                if path.name not in self.md5_extracted:
+                    path.with_name(path.name + ".md5").write_text(_md5(extracted) + "\n")
+                os.replace(extracted, path)
+                return
+        finally:
+            packed.unlink(missing_ok=True)
+            extracted.unlink(missing_ok=True)
+        raise DataError(
+            f"{archive} ({self.name}) cannot be had. Tried:\n" + "\n".join(tried) + "\n"
+            "Three ways out: connect to the network; put the .gz files into a folder (or behind a "
+            "URL) and set\nMNIST_LAB_MIRROR to it; or take data=digits, which needs no download."
+        )
+
+
+class Digits(Source):
+    """scikit-learn's 1,797 bundled 8x8 digits, in MNIST's form: 20x20 in the middle of 28x28.
+
+    A fifth of them, drawn once per class in proportion, is the test split.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("digits", [str(d) for d in range(10)], {"train": 1437, "test": 360})
+
+    def prepare(self, root: Path, mirror: str | None) -> None:
+        """Nothing to do: the images come with scikit-learn."""
+
+    def read(self, root: Path, split: Split) -> tuple[Tensor, Tensor]:
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+
+        pixels, labels = load_digits(return_X_y=True)
+        images = torch.from_numpy(pixels).float().view(-1, 1, 8, 8) * (255 / 16)
+        images = torch.nn.functional.interpolate(images, size=20, mode="bilinear")
+        images = torch.nn.functional.pad(images, (4, 4, 4, 4)).round().to(torch.uint8)
+        indices = train_test_split(
+            np.arange(len(labels)), test_size=self.sizes["test"], random_state=0, stratify=labels
+        )
+        chosen = np.sort(indices[0 if split == "train" else 1])
+        return images[chosen], torch.from_numpy(labels)[chosen].long()
+
+
+def read_idx(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """The array of bytes in an IDX file; its header is held against the file's size first.
+
+    Raises:
+        DataError: the file is missing, isn't IDX, or is shorter or longer than its header says.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            magic = file.read(4)
+            if len(magic) < 4 or magic[:3] != b"\0\0\x08" or not 1 <= magic[3] <= 4:
+                raise DataError(f"{path}: not an IDX file of bytes")
+            header = file.read(4 * magic[3])
+            if len(header) < 4 * magic[3]:
+                raise DataError(f"{path}: ends inside its header")
+            shape = struct.unpack(f">{magic[3]}I", header)
+            expected = 4 + len(header) + math.prod(shape)
+            if size != expected:
+                raise DataError(f"{path}: {size} bytes, {expected} expected")
+            return np.fromfile(file, np.uint8).reshape(shape)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+
+
+def _as_url(mirror: str) -> str:
+    return mirror if "://" in mirror else Path(mirror).expanduser().resolve().as_uri()
+
+
+def _md5(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def _download(url: str, path: Path) -> None:
+    from tqdm import tqdm
+
+    with urllib.request.urlopen(url, timeout=30) as response, open(path, "wb") as target:
+        length = response.headers.get("Content-Length")
+        log.info("Downloading %s", url)
+        with tqdm(
+            total=int(length) if length else None, unit="B", unit_scale=True, disable=None
+        ) as bar:
+            while chunk := response.read(1 << 18):
+                target.write(chunk)
+                bar.update(len(chunk))
+
+
+def _raise_if_disk(error: Exception) -> None:
+    """A disk's trouble is no reason to try the next mirror."""
+    import errno
+
+    disk = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG}
+    if isinstance(error, OSError) and error.errno in disk:
+        raise error

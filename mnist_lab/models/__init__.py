@@ -1,0 +1,9 @@
+"""Interchangeable classifiers, their learning-rate schedules, and reading them back."""
+
+from mnist_lab.models.checkpoint import CheckpointError, load, read
+from mnist_lab.models.classifier import Classifier
+from mnist_lab.models.convnet import ConvNet
+from mnist_lab.models.lenet import LeNet
+from mnist_lab.models.mlp import MLP
+
+__all__ = ["MLP", "CheckpointError", "Classifier", "ConvNet", "LeNet", "load", "read"]

@@ -1,0 +1,243 @@
+"""What every model shares: input, loss, metrics, optimizer, and what a checkpoint says of it."""
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Literal, TypedDict
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
+
+from mnist_lab.models.schedules import constant
+
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+MakeScheduler = Callable[[Optimizer, int], LRScheduler | None]
+
+Activation = Literal["relu", "tanh", "sigmoid", "gelu", "silu", "leaky_relu"]
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "leaky_relu": nn.LeakyReLU,
+}
+
+Norm = Literal["after", "before", "none"]
+"""Where batch normalisation stands: after the activation, before it, or nowhere."""
+
+
+class Shared(TypedDict, total=False):
+    """The settings that every model takes; `Classifier` says what they mean."""
+
+    name: str | None
+    in_channels: int
+    num_classes: int
+    image_size: int
+    resize: Literal["bilinear", "pad"]
+    normalize: Literal["train", "none"]
+    label_smoothing: float
+    optimizer: MakeOptimizer
+    scheduler: MakeScheduler
+
+
+class Classifier(L.LightningModule):
+    """A network from images to logits, with its own preprocessing.
+
+    A subclass passes its `**shared` settings on and sets `self.network`, which turns normalised
+    images `(N, C, image_size, image_size)` into logits `(N, num_classes)`.
+
+    Args:
+        name: what the model is called in results; the class's name unless given.
+        in_channels: C of the images.
+        num_classes: K of the logits.
+        image_size: height and width that the network is built for.
+        resize: how images of another size get there: `bilinear` interpolation, or `pad`: zeros.
+        normalize: `train` by the training split's mean and deviation, `none` takes 0..1 as it is.
+        label_smoothing: in the training loss; validation and test loss are plain cross-entropy.
+        optimizer: from parameters to an optimizer.
+        scheduler: from (optimizer, total steps) to a schedule, stepped after every batch.
+    """
+
+    network: nn.Module
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        *,
+        name: str | None = None,
+        in_channels: int = 1,
+        num_classes: int = 10,
+        image_size: int = 28,
+        resize: Literal["bilinear", "pad"] = "bilinear",
+        normalize: Literal["train", "none"] = "train",
+        label_smoothing: float = 0.0,
+        optimizer: MakeOptimizer = partial(Adam, lr=1e-3),
+        scheduler: MakeScheduler = constant,
+    ) -> None:
+        super().__init__()
+        for key, value in (("in_channels", in_channels), ("num_classes", num_classes)):
+            if value < 1:
+                raise ValueError(f"{key} must be at least 1, not {value}")
+        if image_size < 1:
+            raise ValueError(f"image_size must be at least 1, not {image_size}")
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must lie in 0..1 (exclusive), not {label_smoothing}")
+        trial = optimizer([nn.Parameter(torch.zeros(1))])  # refuses what is out of its range
+        scheduler(trial, 1000)
+        # Of this constructor and the subclass's: plain values, so that a checkpoint is loadable
+        # with weights_only=True. Optimizer and schedule are the run's, not the model's.
+        self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
+        self.name = name or type(self).__name__.lower()
+        self.num_classes, self.image_size, self.resize = num_classes, image_size, resize
+        self.normalize, self.label_smoothing = normalize, label_smoothing
+        self._make_optimizer, self._make_scheduler = optimizer, scheduler
+        self.register_buffer("mean", torch.zeros(in_channels, 1, 1))
+        self.register_buffer("std", torch.ones(in_channels, 1, 1))
+        self.example_input_array = torch.zeros(1, in_channels, 28, 28, dtype=torch.uint8)
+
+        # Training: sums of loss and of hits, and the number of images, of the epoch so far.
+        self.register_buffer("_sums", torch.zeros(3), persistent=False)
+        metrics = MetricCollection(
+            {
+                "accuracy": MulticlassAccuracy(num_classes, average="micro"),
+                "precision": MulticlassPrecision(num_classes, average="none"),
+                "recall": MulticlassRecall(num_classes, average="none"),
+                "f1": MulticlassF1Score(num_classes, average="none"),
+                "confusion": MulticlassConfusionMatrix(num_classes),
+            },
+            compute_groups=[["precision", "recall", "f1"], ["accuracy"], ["confusion"]],
+        )
+        self._metrics = nn.ModuleDict({"val_": metrics, "test_": metrics.clone()})
+        self._losses = nn.ModuleDict({"val_": MeanMetric(), "test_": MeanMetric()})
+        self.confusion: dict[str, Tensor] = {}
+        """Counts `(K, K)` of the last evaluation by split; rows are the truth."""
+        self.per_class: dict[str, Tensor] = {}
+        """Precision, recall, f1 and support `(K,)` of the last evaluation."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits `(N, K)` of images `(N, C, H, W)`: uint8, or floats from 0 to 1."""
+        logits: Tensor = self.network(self.preprocess(images))
+        return logits
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """What the network is shown: scaled, brought to `image_size`, and normalised."""
+        if not images.is_floating_point():
+            images = images.to(self.mean.dtype) / 255
+        size = (self.image_size, self.image_size)
+        if images.shape[-2:] != size:
+            if self.resize == "bilinear":
+                images = functional.interpolate(images, size, mode="bilinear", antialias=True)
+            else:
+                height, width = (self.image_size - s for s in images.shape[-2:])
+                if height < 0 or width < 0:
+                    raise ValueError(f"resize=pad cannot shrink images to {size}")
+                left, top = width // 2, height // 2
+                images = functional.pad(images, (left, width - left, top, height - top))
+        return (images - self.mean) / self.std
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit" and self.normalize == "train":
+            data = self.trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.fit
+            mean, std = data.statistics()
+            if bool((std == 0).any()):
+                raise ValueError("normalize=train: all training images are one flat colour")
+            self.mean.copy_(mean.view(-1, 1, 1))
+            self.std.copy_(std.view(-1, 1, 1))
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        images, labels = batch
+        logits = self(images)
+        loss = functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        with torch.no_grad():
+            hits = (logits.argmax(1) == labels).sum()
+            count = torch.full_like(loss, len(labels))
+            self._sums += torch.stack([loss.detach() * count, hits.to(loss.dtype), count])
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self.log("train/loss_step", loss.detach())
+            self.log("lr_step", self._learning_rate())
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        sums = self.trainer.strategy.reduce(self._sums, reduce_op="sum")
+        assert isinstance(sums, Tensor)
+        self.log_dict({"train/loss": sums[0] / sums[2], "train/accuracy": sums[1] / sums[2]})
+        self.log("lr", self._learning_rate())
+        self._sums.zero_()
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        return self._evaluation_step("val", batch)
+
+    def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        return self._evaluation_step("test", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self._evaluation_end("val")
+
+    def on_test_epoch_end(self) -> None:
+        self._evaluation_end("test")
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Logits `(N, K)` of a batch of images, with or without labels."""
+        logits: Tensor = self(batch[0] if isinstance(batch, tuple | list) else batch)
+        return logits
+
+    def running(self) -> tuple[float, float]:
+        """Mean training loss and accuracy of this process's batches of the epoch so far."""
+        loss, hits, count = self._sums.tolist()
+        return loss / max(count, 1), hits / max(count, 1)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self._make_optimizer(self.parameters())
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = self._make_scheduler(optimizer, steps)
+        if scheduler is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        datamodule = getattr(self.trainer, "datamodule", None)
+        checkpoint["mnist_lab"] = {
+            "class": f"{type(self).__module__}.{type(self).__qualname__}",
+            "data": datamodule.description() if datamodule is not None else None,
+            "metrics": {k: float(v) for k, v in self.trainer.callback_metrics.items()},
+        }
+
+    def _evaluation_step(self, split: str, batch: tuple[Tensor, Tensor]) -> Tensor:
+        images, labels = batch
+        logits: Tensor = self(images)
+        self._metrics[split + "_"].update(logits.argmax(1), labels)
+        self._losses[split + "_"].update(functional.cross_entropy(logits, labels), len(labels))
+        return logits
+
+    def _evaluation_end(self, split: str) -> None:
+        metrics, loss = self._metrics[split + "_"], self._losses[split + "_"]
+        values = metrics.compute()
+        self.confusion[split] = values.pop("confusion").cpu()
+        support = self.confusion[split].sum(1)
+        self.per_class = {k: v.cpu() for k, v in values.items() if v.ndim} | {"support": support}
+        self.log(f"{split}/loss", loss.compute())
+        self.log_dict({f"{split}/{k}": v.mean() for k, v in values.items()})
+        metrics.reset()
+        loss.reset()
+
+    def _learning_rate(self) -> float:
+        optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
+        return float(optimizer.param_groups[0]["lr"])

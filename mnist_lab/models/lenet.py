@@ -1,0 +1,52 @@
+"""LeNet-5 and its descendants."""
+
+from collections.abc import Sequence
+from typing import Literal, Unpack
+
+from torch import nn
+
+from mnist_lab.models.classifier import ACTIVATIONS, Activation, Classifier, Shared
+from mnist_lab.models.mlp import dense
+
+
+class LeNet(Classifier):
+    """5x5 convolutions, the first two followed by pooling, then fully connected layers.
+
+    As built by default it is LeNet-5 (LeCun et al., "Gradient-Based Learning Applied to Document
+    Recognition", 1998) in its usual modern form: every map of one layer sees all of the layer
+    before, pooling has no weights, and the output is linear. 61,706 parameters.
+
+    Args:
+        widths: maps of each convolution; the third one is the original's C5.
+        hidden: units of the fully connected hidden layers.
+        pool: how 2x2 pixels become one.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (6, 16, 120),
+        hidden: Sequence[int] = (84,),
+        activation: Activation = "tanh",
+        pool: Literal["average", "max"] = "average",
+        **shared: Unpack[Shared],
+    ) -> None:
+        shared.setdefault("image_size", 32)
+        super().__init__(**shared)
+        channels, size = self.hparams["in_channels"], self.image_size
+        layers: list[nn.Module] = []
+        for index, width in enumerate(widths):
+            layers += [nn.Conv2d(channels, width, 5), ACTIVATIONS[activation]()]
+            channels, size = width, size - 4
+            if index < 2:
+                layers.append(nn.AvgPool2d(2) if pool == "average" else nn.MaxPool2d(2))
+                size //= 2
+            if size < 1:
+                raise ValueError(
+                    f"image_size={self.image_size} is too small for {len(widths)} convolutions"
+                )
+        layers.append(nn.Flatten())
+        inputs = channels * size**2
+        for units in hidden:
+            layers += dense(inputs, units, activation)
+            inputs = units
+        self.network = nn.Sequential(*layers, nn.Linear(inputs, self.num_classes))

@@ -1,0 +1,43 @@
+"""Fully connected networks."""
+
+from collections.abc import Sequence
+from typing import Unpack
+
+from torch import nn
+
+from mnist_lab.models.classifier import ACTIVATIONS, Activation, Classifier, Norm, Shared
+
+
+class MLP(Classifier):
+    """Hidden layers of the given sizes over all pixels.
+
+    Args:
+        hidden: units of each hidden layer.
+        dropout: of each hidden layer's outputs.
+    """
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (784, 128),
+        activation: Activation = "relu",
+        norm: Norm = "none",
+        dropout: float = 0.0,
+        **shared: Unpack[Shared],
+    ) -> None:
+        super().__init__(**shared)
+        channels = self.hparams["in_channels"]
+        sizes = [channels * self.image_size**2, *hidden]
+        layers: list[nn.Module] = [nn.Flatten()]
+        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+            layers += dense(inputs, outputs, activation, norm, dropout)
+        self.network = nn.Sequential(*layers, nn.Linear(sizes[-1], self.num_classes))
+
+
+def dense(
+    inputs: int, outputs: int, activation: Activation, norm: Norm = "none", dropout: float = 0.0
+) -> list[nn.Module]:
+    """One fully connected hidden layer with what belongs to it."""
+    parts: list[nn.Module] = [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
+    if norm != "none":
+        parts.insert({"before": 1, "after": 2}[norm], nn.BatchNorm1d(outputs))
+    return [*parts, nn.Dropout(dropout)] if dropout else parts

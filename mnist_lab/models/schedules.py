@@ -1,0 +1,41 @@
+"""Learning-rate schedules: functions of (optimizer, total steps), stepped after every batch."""
+
+import math
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, StepLR
+
+
+def constant(optimizer: Optimizer, total_steps: int) -> None:
+    """The optimizer's own learning rate throughout."""
+
+
+def onecycle(
+    optimizer: Optimizer, total_steps: int, peak: float, warmup: float = 0.3
+) -> LRScheduler:
+    """Up from peak / 25 to `peak` in the first `warmup` of the steps, then down to nearly nothing.
+
+    Smith and Topin, "Super-Convergence" (2018). The optimizer's own learning rate and (first)
+    momentum are replaced.
+    """
+    return OneCycleLR(optimizer, max_lr=peak, total_steps=total_steps, pct_start=warmup)
+
+
+def cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.0) -> LRScheduler:
+    """Down to zero along half a cosine, after a linear rise in the first `warmup` of the steps.
+
+    Loshchilov and Hutter, "SGDR" (2017), without restarts.
+    """
+    rise = round(warmup * total_steps)
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / rise
+        return (1 + math.cos(math.pi * (step - rise) / max(1, total_steps - rise))) / 2
+
+    return LambdaLR(optimizer, factor)
+
+
+def step(optimizer: Optimizer, total_steps: int, every: int, factor: float) -> LRScheduler:
+    """The learning rate times `factor` after every `every` training steps."""
+    return StepLR(optimizer, step_size=every, gamma=factor)
