@@ -11,12 +11,13 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor
 
 from mnist_lab.models import Classifier
+from mnist_lab.models.classifier import shortest
 
 log = logging.getLogger(__name__)
 
@@ -151,7 +152,7 @@ class History(Logger):
             writer = csv.DictWriter(file, ["epoch", *names], restval="")
             writer.writeheader()
             for number, row in sorted(self.rows.items()):
-                writer.writerow({"epoch": number, **row})
+                writer.writerow({"epoch": number, **{k: shortest(v) for k, v in row.items()}})
 
 
 class ConfusionPictures(Callback):

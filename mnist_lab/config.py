@@ -8,14 +8,16 @@ import hashlib
 import inspect
 import json
 import logging
+import os
 import secrets
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from mnist_lab import LabError
 
@@ -49,6 +51,44 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver(
         "unique", lambda: secrets.token_hex(4), use_cache=True, replace=True
     )
+
+
+def run_command(main: Callable[[], Any]) -> None:
+    """Call a Hydra main; what the user can put right ends in a line or two and exit status 1.
+
+    Hydra's own lines on unknown names are long, and advise `+`. `HYDRA_FULL_ERROR=1`, which makes
+    it raise instead of printing, is set for that; set by the user, it gives the traceback.
+    """
+    from hydra.errors import CompactHydraException
+
+    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        main()
+    except (LabError, CompactHydraException, OmegaConfBaseException) as error:
+        if full:
+            raise
+        sys.exit(_told(error))
+    except ValueError as error:
+        if full or not str(error).startswith("Config group override"):  # GROUP=null
+            raise
+        sys.exit(str(error))
+    finally:
+        if not full:
+            del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _told(error: Exception) -> str:
+    from hydra.errors import MissingConfigException
+
+    cause = error.__cause__
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        return f"{group}={name}: no such choice{_hint(name, error.options)}"
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.parent_node is not None:
+        known = [str(key) for key in cause.parent_node]
+        return f"{cause.full_key}: no such setting{_hint(str(cause.key), known)}"
+    return str(error)
 
 
 def console_handler() -> logging.Handler:
@@ -94,12 +134,12 @@ def check(settings: Mapping[str, Any], target: Callable[..., Any], path: str = "
         ConfigError: an unknown, missing or mistyped setting, or a `_target_` that doesn't fit.
     """
     known, required, rest = _parameters(target)
-    for name, value in settings.items():
-        if name in _INSTANTIATE_KEYS:
-            continue
-        if name not in known and rest is None:
-            raise ConfigError(f"{path}{name}: no such setting{_hint(name, known)}")
-        _check_value(value, known.get(name, rest), path + name)
+    for name in settings.keys() - known.keys() - _INSTANTIATE_KEYS:
+        if rest is None:
+            raise ConfigError(f"{path}{name}: no such setting{_hint(name, list(known))}")
+    for name in [*known, *(settings.keys() - known.keys() - _INSTANTIATE_KEYS)]:
+        if name in settings:
+            _check_value(settings[name], known.get(name, rest), path + name)
     missing = required - settings.keys()
     if missing and not settings.get("_partial_"):
         raise ConfigError(f"{path}{sorted(missing)[0]}: a value is missing")
@@ -109,7 +149,7 @@ def build(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Instantiate every `_target_`; a value that a constructor refuses is a `ConfigError`."""
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
-    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     try:
         return typing.cast(dict[str, Any], instantiate(settings, _convert_="all"))
@@ -123,7 +163,7 @@ def build(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _parameters(target: Callable[..., Any]) -> tuple[dict[str, Any], set[str], Any]:
     """Known parameters and their types, the required ones, and the type of any others."""
-    function = target.__init__ if inspect.isclass(target) else target  # type: ignore[misc]
+    function = target.__init__ if inspect.isclass(target) else target
     try:
         hints = typing.get_type_hints(function)
     except NameError:  # annotations that exist for type checkers alone: names are checked still
@@ -148,11 +188,12 @@ def _parameters(target: Callable[..., Any]) -> tuple[dict[str, Any], set[str], A
 def _check_value(value: Any, expected: Any, key: str) -> None:
     if isinstance(value, Mapping) and "_target_" in value:
         target = _locate(value["_target_"], key)
-        classes = tuple(t for t in (typing.get_args(expected) or (expected,)) if inspect.isclass(t))
-        if not value.get("_partial_") and inspect.isclass(target) and classes:
-            if object not in classes and not issubclass(target, classes):
-                names = " or ".join(c.__name__ for c in classes if c is not type(None))
-                raise ConfigError(f"{key}._target_={value['_target_']}: must be a {names}")
+        fitting = [t for t in typing.get_args(expected) or [expected] if t is not type(None)]
+        # A function, and what a partial will make, cannot be told from here.
+        told = all(map(inspect.isclass, fitting)) and not value.get("_partial_")
+        if told and isinstance(target, type) and not issubclass(target, tuple(fitting)):
+            names = " or ".join(t.__name__ for t in fitting)
+            raise ConfigError(f"{key}._target_={value['_target_']}: must be a {names}")
         check(value, target, key + ".")
         return
     from pydantic import PydanticUserError, TypeAdapter, ValidationError
@@ -166,8 +207,10 @@ def _check_value(value: Any, expected: Any, key: str) -> None:
     try:
         adapter.validate_json(json.dumps(value), strict=True)
     except ValidationError as error:
-        told = dict.fromkeys(e["msg"].removeprefix("Input ") for e in error.errors())
-        raise ConfigError(f"{key}={value}: {' or '.join(told)}") from None
+        told = dict.fromkeys(
+            e["msg"].removeprefix("Input ") for e in error.errors() if "isinstance" not in e["msg"]
+        )
+        raise ConfigError(f"{key}={value}: {' or '.join(told) or 'does not fit'}") from None
 
 
 def _locate(dotted: str, key: str) -> Callable[..., Any]:
@@ -176,14 +219,15 @@ def _locate(dotted: str, key: str) -> Callable[..., Any]:
     try:
         target = get_object(dotted)
     except Exception as error:  # whatever importing that module raises
-        raise ConfigError(f"{key}._target_={dotted}: cannot be imported: {error}") from error
+        reason = " ".join(str(error).splitlines()[:2])
+        raise ConfigError(f"{key}._target_={dotted}: cannot be imported: {reason}") from error
     if not callable(target):
         raise ConfigError(f"{key}._target_={dotted}: is not a class or function")
     return typing.cast(Callable[..., Any], target)
 
 
-def _hint(name: str, known: Mapping[str, Any]) -> str:
+def _hint(name: str, known: Sequence[str]) -> str:
     nearest = difflib.get_close_matches(name, known, n=1)
     if nearest:
         return f"; did you mean {nearest[0]}?"
-    return f"; there are: {', '.join(known)}" if len(known) < 20 else ""
+    return f"; there are {', '.join(known)}" if len(known) < 25 else ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import lightning
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
@@ -22,7 +23,7 @@ from mnist_lab import LabError
 from mnist_lab.callbacks import History, Predictions
 from mnist_lab.data import DataModule, Transform
 from mnist_lab.models import Classifier, checkpoint
-from mnist_lab.models.classifier import MakeOptimizer, MakeScheduler
+from mnist_lab.models.classifier import MakeOptimizer, MakeScheduler, shortest
 
 log = logging.getLogger(__name__)
 Result = dict[str, Any]
@@ -122,7 +123,7 @@ def train(
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
-            "lightning": L.__version__,
+            "lightning": lightning.__version__,
             "mnist_lab": mnist_lab.__version__,
         },
         "git": _git(),
@@ -185,6 +186,7 @@ def _train_without_validation(trainer: L.Trainer) -> None:
     log.info("No validation split: no early stopping, and the last checkpoint is the best.")
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     trainer.callbacks = [c for c in callbacks if not isinstance(c, EarlyStopping)]  # type: ignore[attr-defined]
+    trainer.limit_val_batches = 0
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):
             callback.monitor = None
@@ -194,7 +196,7 @@ def _load_best(model: Classifier, trainer: L.Trainer) -> dict[str, Any]:
     """Put the best checkpoint's weights into the model; its epoch and metrics."""
     saver = trainer.checkpoint_callback
     if not (isinstance(saver, ModelCheckpoint) and saver.best_model_path):
-        metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        metrics = {k: shortest(v) for k, v in trainer.callback_metrics.items()}
         return {"epoch": trainer.current_epoch - 1, "metrics": metrics}
     content = checkpoint.read(saver.best_model_path)
     model.load_state_dict(content["state_dict"])
@@ -204,14 +206,15 @@ def _load_best(model: Classifier, trainer: L.Trainer) -> dict[str, Any]:
 def _metrics(best: Mapping[str, float], trainer: L.Trainer) -> dict[str, float | None]:
     tested = trainer.callback_metrics
     return {k: best.get(k) for k in ("val/loss", "val/accuracy")} | {
-        k: float(tested[k])
+        k: shortest(tested[k])
         for k in ("test/loss", "test/accuracy", "test/f1", "test/precision", "test/recall")
     }
 
 
 def _per_class(values: Mapping[str, Tensor], classes: list[str]) -> dict[str, dict[str, float]]:
     return {
-        name: {key: values[key][index].item() for key in ("precision", "recall", "f1", "support")}
+        name: {key: shortest(values[key][index]) for key in ("precision", "recall", "f1")}
+        | {"support": int(values["support"][index])}
         for index, name in enumerate(classes)
     }
 

@@ -64,4 +64,4 @@ def _quieten() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    config.run_command(main)

@@ -62,7 +62,10 @@ def init_from(model: Classifier, path: str | Path) -> None:
     Raises:
         CheckpointError: the file cannot be read, or is of another architecture.
     """
-    weights = read(path)["state_dict"]
+    try:
+        weights = read(path)["state_dict"]
+    except CheckpointError as error:
+        raise CheckpointError(f"init_from={error}") from error
     own = model.state_dict()
     last = [name for name in own if name.startswith("network.")][-2:]
     for name in ["mean", "std", *last]:

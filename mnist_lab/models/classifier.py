@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, Literal, TypedDict
 
 import lightning.pytorch as L
+import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer, int], LRScheduler | None]
 
 Activation = Literal["relu", "tanh", "sigmoid", "gelu", "silu", "leaky_relu"]
+ADAM: MakeOptimizer = partial(Adam, lr=1e-3)
+
 ACTIVATIONS: dict[Activation, type[nn.Module]] = {
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
@@ -74,6 +77,7 @@ class Classifier(L.LightningModule):
     network: nn.Module
     mean: Tensor
     std: Tensor
+    _sums: Tensor
 
     def __init__(
         self,
@@ -85,7 +89,7 @@ class Classifier(L.LightningModule):
         resize: Literal["bilinear", "pad"] = "bilinear",
         normalize: Literal["train", "none"] = "train",
         label_smoothing: float = 0.0,
-        optimizer: MakeOptimizer = partial(Adam, lr=1e-3),
+        optimizer: MakeOptimizer = ADAM,
         scheduler: MakeScheduler = constant,
     ) -> None:
         super().__init__()
@@ -96,8 +100,14 @@ class Classifier(L.LightningModule):
             raise ValueError(f"image_size must be at least 1, not {image_size}")
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in 0..1 (exclusive), not {label_smoothing}")
-        trial = optimizer([nn.Parameter(torch.zeros(1))])  # refuses what is out of its range
-        scheduler(trial, 1000)
+        try:  # now, not when training starts: a value out of their range
+            trial = optimizer([nn.Parameter(torch.zeros(1))])
+        except ValueError as error:
+            raise ValueError(f"optimizer: {error}") from error
+        try:
+            scheduler(trial, 1000)
+        except ValueError as error:
+            raise ValueError(f"scheduler: {error}") from error
         # Of this constructor and the subclass's: plain values, so that a checkpoint is loadable
         # with weights_only=True. Optimizer and schedule are the run's, not the model's.
         self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
@@ -121,8 +131,8 @@ class Classifier(L.LightningModule):
             },
             compute_groups=[["precision", "recall", "f1"], ["accuracy"], ["confusion"]],
         )
-        self._metrics = nn.ModuleDict({"val_": metrics, "test_": metrics.clone()})
-        self._losses = nn.ModuleDict({"val_": MeanMetric(), "test_": MeanMetric()})
+        self._metrics = nn.ModuleList([metrics, metrics.clone()])  # of validation, of test
+        self._losses = nn.ModuleList([MeanMetric(), MeanMetric()])
         self.confusion: dict[str, Tensor] = {}
         """Counts `(K, K)` of the last evaluation by split; rows are the truth."""
         self.per_class: dict[str, Tensor] = {}
@@ -216,18 +226,19 @@ class Classifier(L.LightningModule):
         checkpoint["mnist_lab"] = {
             "class": f"{type(self).__module__}.{type(self).__qualname__}",
             "data": datamodule.description() if datamodule is not None else None,
-            "metrics": {k: float(v) for k, v in self.trainer.callback_metrics.items()},
+            "metrics": {k: shortest(v) for k, v in self.trainer.callback_metrics.items()},
         }
 
     def _evaluation_step(self, split: str, batch: tuple[Tensor, Tensor]) -> Tensor:
         images, labels = batch
         logits: Tensor = self(images)
-        self._metrics[split + "_"].update(logits.argmax(1), labels)
-        self._losses[split + "_"].update(functional.cross_entropy(logits, labels), len(labels))
+        metrics, loss = self._evaluation(split)
+        metrics.update(logits.argmax(1), labels)
+        loss.update(functional.cross_entropy(logits, labels), len(labels))
         return logits
 
     def _evaluation_end(self, split: str) -> None:
-        metrics, loss = self._metrics[split + "_"], self._losses[split + "_"]
+        metrics, loss = self._evaluation(split)
         values = metrics.compute()
         self.confusion[split] = values.pop("confusion").cpu()
         support = self.confusion[split].sum(1)
@@ -237,7 +248,19 @@ class Classifier(L.LightningModule):
         metrics.reset()
         loss.reset()
 
+    def _evaluation(self, split: str) -> tuple[MetricCollection, MeanMetric]:
+        index = ("val", "test").index(split)
+        metrics, loss = self._metrics[index], self._losses[index]
+        assert isinstance(metrics, MetricCollection)
+        assert isinstance(loss, MeanMetric)
+        return metrics, loss
+
     def _learning_rate(self) -> float:
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
         return float(optimizer.param_groups[0]["lr"])
+
+
+def shortest(value: Tensor | float) -> float:
+    """A 32-bit number as the shortest decimal that means it: 0.9527778, not 0.9527778029441833."""
+    return float(str(np.float32(float(value))))

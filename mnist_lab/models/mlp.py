@@ -1,6 +1,7 @@
 """Fully connected networks."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Unpack
 
 from torch import nn
@@ -28,7 +29,7 @@ class MLP(Classifier):
         channels = self.hparams["in_channels"]
         sizes = [channels * self.image_size**2, *hidden]
         layers: list[nn.Module] = [nn.Flatten()]
-        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        for inputs, outputs in pairwise(sizes):
             layers += dense(inputs, outputs, activation, norm, dropout)
         self.network = nn.Sequential(*layers, nn.Linear(sizes[-1], self.num_classes))
 

@@ -1,0 +1,51 @@
+# A bare `make` lists the targets.
+PYTHON ?= python3
+BIN := .venv/bin
+ifneq ($(wildcard ../shared/mnist),)
+export MNIST_LAB_MIRROR ?= $(abspath ../shared/mnist)
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo train test lint format lock tensorboard clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/installed ## create .venv with everything in requirements.txt
+
+# The stamp is newer than what it was installed from, so a second call installs nothing.
+.venv/installed: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes --compile-bytecode requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	touch $@
+
+demo: setup ## train LeNet on bundled digits: no download, under a minute
+	$(BIN)/python -m mnist_lab.train data=digits trainer.max_epochs=15
+
+train: setup ## train on MNIST: make train ARGS="model=bn_cnn trainer.max_epochs=4"
+	$(BIN)/python -m mnist_lab.train $(ARGS)
+
+test: setup ## the whole test suite: make test ARGS="-k loader"
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup ## sort imports and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: setup ## renew requirements.txt from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --python-version 3.11 \
+		--all-extras --no-emit-index-url --no-header --output-file requirements.txt pyproject.toml
+
+tensorboard: setup ## browse all runs
+	$(BIN)/tensorboard --logdir outputs
+
+clean: ## remove the environment, caches and runs
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	find outputs -mindepth 1 ! -name .gitignore -delete

@@ -1,0 +1,260 @@
+"""`python -m mnist_lab.train` from its arguments to its folder."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from mnist_lab import models
+from mnist_lab.data import DataModule
+
+QUICK = ["data=digits", "trainer.max_epochs=2", "trainer.accelerator=cpu"]
+FILES = [
+    "checkpoints/best.ckpt",
+    "checkpoints/last.ckpt",
+    "config.yaml",
+    "figures/confusion_matrix.png",
+    "figures/curves.png",
+    "metrics.csv",
+    "predictions.csv",
+    "result.json",
+    "train.log",
+]
+KEYS = [
+    "status",
+    "metrics",
+    "per_class",
+    "best_epoch",
+    "epochs",
+    "steps",
+    "parameters",
+    "seconds",
+    "images_per_second",
+    "seed",
+    "dataset",
+    "model",
+    "device",
+    "config_hash",
+    "versions",
+    "git",
+]
+
+
+def only_folder(root: Path) -> Path:
+    (folder,) = root.glob("outputs/*/*/*/")
+    return folder
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_its_folder(lab_train, tmp_path):
+    called = lab_train(*QUICK, "seed=0")
+    assert called.status == 0, called.err
+    folder = only_folder(tmp_path)
+    assert folder.parts[-3:-1] == ("digits", "lenet")
+    for name in FILES:
+        assert (folder / name).stat().st_size > 0, name
+    assert list(folder.glob("tensorboard/events.out.tfevents.*"))
+    result = json.loads((folder / "result.json").read_text())
+    assert list(result) == KEYS
+    assert result["status"] == "completed"
+    assert (result["seed"], result["dataset"], result["model"]) == (0, "digits", "lenet")
+    assert (result["epochs"], result["steps"], result["parameters"]) == (2, 2 * 20, 61_706)
+    assert sorted(result["seconds"]) == ["data", "fit", "test", "total"]
+
+    by_epoch = rows(folder / "metrics.csv")
+    assert [row["epoch"] for row in by_epoch] == ["0", "1"]
+    best = by_epoch[result["best_epoch"]]
+    for key in ("val/loss", "val/accuracy"):
+        assert result["metrics"][key] == pytest.approx(float(best[key]), rel=1e-6)
+    assert float(best["val/accuracy"]) == max(float(row["val/accuracy"]) for row in by_epoch)
+    assert {row["lr"] for row in by_epoch} == {"0.001"}
+
+    predicted = rows(folder / "predictions.csv")
+    hits = [row["truth"] == row["prediction"] for row in predicted]
+    assert len(hits) == 360
+    assert sum(hits) / len(hits) == pytest.approx(result["metrics"]["test/accuracy"])
+    for row in predicted[:20]:
+        each = [float(row[f"p{k}"]) for k in range(10)]
+        assert sum(each) == pytest.approx(1, abs=1e-4)
+        assert float(row["confidence"]) == pytest.approx(max(each))
+        assert each.index(max(each)) == int(row["prediction"])
+
+    assert "Conv2d" in (folder / "train.log").read_text()
+    assert "61,706" in called.out
+    assert str(folder) in called.out
+    assert "tensorboard --logdir" in called.out
+    assert "epoch 2/2" in called.out
+    assert "litlogger" not in called.out + called.err
+
+
+def test_the_checkpoint_alone_gives_the_accuracy_that_the_run_reported(lab_train, tmp_path):
+    lab_train(*QUICK, "model=bn_cnn")
+    folder = only_folder(tmp_path)
+    result = json.loads((folder / "result.json").read_text())
+    model = models.load(folder)
+    data = models.read(folder)["mnist_lab"]["data"]
+    assert data["name"] == "digits"
+    from mnist_lab.data import Digits
+
+    images, labels = DataModule(Digits(), val_size=data["val_size"]).tensors("test")
+    with torch.inference_mode():
+        accuracy = (model(images).argmax(1) == labels).double().mean().item()
+    assert accuracy == pytest.approx(result["metrics"]["test/accuracy"], abs=1e-7)
+
+
+def test_the_stored_configuration_repeats_the_run(lab_train, tmp_path):
+    lab_train(*QUICK, "model=mlp", "augment=affine", "seed=3")
+    folder = only_folder(tmp_path)
+    first = json.loads((folder / "result.json").read_text())
+    again = tmp_path / "again"
+    called = lab_train(
+        "--config-dir", str(folder), "--config-name", "config", f"hydra.run.dir={again}",
+        f"folder={again}",
+    )  # fmt: skip
+    assert called.status == 0, called.err
+    second = json.loads((again / "result.json").read_text())
+    assert second["metrics"] == first["metrics"]
+    assert second["config_hash"] == first["config_hash"]
+
+
+def test_config_yaml_holds_the_resolved_settings(lab_train, tmp_path):
+    lab_train(*QUICK, "optimizer.lr=0.002", "trainer.max_epochs=1")
+    stored = yaml.safe_load((only_folder(tmp_path) / "config.yaml").read_text())
+    assert stored["model"]["optimizer"]["lr"] == 0.002
+    assert stored["model"]["name"] == "lenet"
+    assert stored["trainer"]["callbacks"]["best"]["monitor"] == "val/accuracy"
+
+
+def test_without_validation_the_last_checkpoint_is_tested(lab_train, tmp_path):
+    called = lab_train(*QUICK, "data.val_size=0")
+    assert called.status == 0, called.err
+    result = json.loads((only_folder(tmp_path) / "result.json").read_text())
+    assert result["metrics"]["val/loss"] is None
+    assert result["metrics"]["val/accuracy"] is None
+    assert result["best_epoch"] == 1
+    assert result["metrics"]["test/accuracy"] > 0.5
+    assert "No validation split" in called.out
+
+
+def test_fast_dev_run_leaves_no_result(lab_train, tmp_path):
+    called = lab_train("data=digits", "trainer.fast_dev_run=true")
+    assert called.status == 0, called.err
+    assert not list(tmp_path.rglob("result.json"))
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_init_from_starts_with_the_weights_of_another_run(lab_train, tmp_path):
+    lab_train("data=digits", "trainer.max_epochs=6")
+    first = only_folder(tmp_path)
+    accuracy = json.loads((first / "result.json").read_text())["metrics"]["test/accuracy"]
+    # A step too small to change anything: what is tested is what was loaded.
+    called = lab_train("data=digits", "trainer.max_epochs=1", "optimizer.lr=1e-12",
+                       f"init_from={first}", "hydra.run.dir=second")  # fmt: skip
+    assert called.status == 0, called.err
+    result = json.loads((tmp_path / "second/result.json").read_text())
+    assert result["metrics"]["test/accuracy"] == pytest.approx(accuracy)
+
+
+def test_the_monitored_value_is_returned_for_sweeps(lab_train, tmp_path):
+    called = lab_train("-m", "data=digits", "trainer.max_epochs=1", "optimizer=adam,sgd",
+                       "hydra.sweep.dir=sweep")  # fmt: skip
+    assert called.status == 0, called.err
+    names = sorted(path.parent.name for path in tmp_path.glob("sweep/*/result.json"))
+    assert names == [
+        "data-digits_optimizer-adam_trainer.max_epochs-1",
+        "data-digits_optimizer-sgd_trainer.max_epochs-1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("data.batch_size=abc", "data.batch_size=abc: should be a valid integer"),
+        ("data.batch_size=-5", "data: batch_size must be at least 1, not -5"),
+        ("trainer.max_epochs=2.5", "trainer.max_epochs=2.5: should be a valid integer"),
+        ("data.val_size=70000", "data: val_size must lie between 0 and 60000, not 70000"),
+        ("data.val_size=1.5", "data: val_size=1.5: a fraction lies between 0 and 1"),
+        ("seed=x", "seed=x: should be a valid integer"),
+        ("seed=-1", "seed=-1: must lie between 0 and 4294967295"),
+        ("mode=most", "mode=most: should be 'min' or 'max'"),
+        ("+trainer.max_epoch=3", "trainer.max_epoch: no such setting; did you mean max_epochs?"),
+        ("+sed=3", "sed: no such setting; did you mean seed?"),
+        ("data.batch_sise=3", "data.batch_sise: no such setting; did you mean batch_size?"),
+        ("model=lenett", "model=lenett: no such choice; did you mean lenet?"),
+        ("optimizer.lr=-1", "optimizer: Invalid learning rate: -1"),
+        ("trainer.accelerator=abacus", "trainer: You selected an invalid accelerator name"),
+        ("trainer.accelerator=cuda", "trainer: "),
+        ("model.image_size=8", "model: image_size=8 is too small"),
+        ("init_from=nowhere", "init_from=nowhere: there is no such file"),
+    ],
+)
+def test_bad_input_is_told_in_a_line_before_anything_is_done(
+    override, told, lab_train, tmp_path, monkeypatch
+):
+    if override == "trainer.accelerator=cuda" and torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    monkeypatch.setenv("MNIST_LAB_DATA", str(tmp_path / "data"))
+    called = lab_train(override)
+    assert called.status == 1
+    assert told in called.err
+    assert "Traceback" not in called.err
+    lines = [x for x in called.err.splitlines() if x and not x.startswith("Error executing job")]
+    assert len(lines) <= 2
+    assert not (tmp_path / "data").exists()
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_full_error_gives_the_traceback(tmp_path):
+    command = [sys.executable, "-m", "mnist_lab.train", "seed=x"]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=_environment(HYDRA_FULL_ERROR="1"),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "ConfigError: seed=x" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["model=lenett"]])
+def test_composing_imports_neither_torch_nor_lightning(arguments, tmp_path):
+    code = (
+        "import runpy, sys\n"
+        "try:\n    runpy.run_module('mnist_lab.train', run_name='__main__')\n"
+        "except SystemExit:\n    pass\n"
+        "loaded = {'torch', 'lightning', 'numpy', 'pydantic', 'matplotlib'} & sys.modules.keys()\n"
+        "print('LOADED', sorted(loaded))\n"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=tmp_path, env=_environment(), capture_output=True, text=True)
+    assert "LOADED []" in done.stdout, done.stderr
+
+
+@pytest.mark.mnist
+def test_mnist_end_to_end(lab_train, tmp_path, mnist_root, monkeypatch):
+    monkeypatch.setenv("MNIST_LAB_DATA", str(mnist_root))
+    called = lab_train("model=bn_cnn", "trainer.max_epochs=1", "data.train_size=6000")
+    assert called.status == 0, called.err
+    result = json.loads((only_folder(tmp_path) / "result.json").read_text())
+    assert result["metrics"]["test/accuracy"] > 0.93
+    assert len(rows(only_folder(tmp_path) / "predictions.csv")) == 10_000
+    support = [int(values["support"]) for values in result["per_class"].values()]
+    assert support == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+
+
+def _environment(**more: str) -> dict[str, str]:
+    import os
+
+    kept = {k: v for k, v in os.environ.items() if k != "HYDRA_FULL_ERROR"}
+    return {**kept, **more}

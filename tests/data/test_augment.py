@@ -1,0 +1,193 @@
+"""Each image is rotated, scaled and shifted as torchvision would do it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+from scipy.stats import kstest
+from torch.nn import functional
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.functional import affine
+
+from mnist_lab.data import RandomAffine
+
+HEIGHT, WIDTH, LEVER = 60, 76, 16
+LIMITS = {"degrees": 30, "scale": 0.2, "shift": 4}
+
+
+def spot(x, y):
+    """A soft bright spot, at a place in pixels from the middle."""
+    rows = torch.arange(HEIGHT).view(-1, 1) - (HEIGHT - 1) / 2 - y
+    columns = torch.arange(WIDTH) - (WIDTH - 1) / 2 - x
+    return (255 * torch.exp(-(rows**2 + columns**2) / 16)).round().to(torch.uint8)
+
+
+def marked(count):
+    """Copies of an image with a spot in the middle, one to the right of it, and a texture."""
+    texture = gaussian_filter(np.random.RandomState(0).rand(HEIGHT, WIDTH), 1)
+    texture = (texture - texture.min()) / np.ptp(texture) * 255
+    texture = torch.from_numpy(texture).round().to(torch.uint8)
+    return torch.stack([spot(0, 0), spot(LEVER, 0), texture]).expand(count, -1, -1, -1)
+
+
+def place(images):
+    """Centres of mass `(N, 2)`, x and y, in pixels from the middle."""
+    weights = images.double() / images.double().sum((1, 2), keepdim=True)
+    x = (weights.sum(1) * (torch.arange(WIDTH) - (WIDTH - 1) / 2)).sum(1)
+    y = (weights.sum(2) * (torch.arange(HEIGHT) - (HEIGHT - 1) / 2)).sum(1)
+    return torch.stack([x, y], 1)
+
+
+def found(images):
+    """Each image's angle (in degrees, clockwise), scale and shifts, by where its spots went."""
+    middle, right = place(images[:, 0]), place(images[:, 1])
+    x, y = (right - middle).unbind(1)
+    angle = torch.atan2(y, x) * 180 / math.pi
+    return torch.stack([angle, torch.hypot(x, y) / LEVER, *middle.unbind(1)], 1)
+
+
+def theirs(images, amounts):
+    """What torchvision makes of them."""
+    return torch.stack(
+        [
+            affine(
+                image,
+                angle=angle,
+                translate=[right, down],
+                scale=scale,
+                shear=[0.0],
+                interpolation=InterpolationMode.BILINEAR,
+            )
+            for image, (angle, scale, right, down) in zip(images, amounts.tolist(), strict=True)
+        ]
+    )
+
+
+def difference(one, other):
+    assert one.dtype == other.dtype == torch.uint8
+    assert one.shape == other.shape
+    return (one.int() - other.int()).abs().double()
+
+
+@pytest.mark.parametrize(
+    "ranges", [{"degrees": 40}, {"degrees": 180}, {"scale": 0.3}, {"shift": 5}]
+)
+def test_one_amount_is_applied_as_torchvision_applies_it(ranges):
+    images = marked(20)
+    torch.manual_seed(0)
+    moved = RandomAffine(**ranges)(images)
+    torch.manual_seed(0)
+    degrees, scale, shift = (ranges.get(name, 0) for name in ("degrees", "scale", "shift"))
+    limits = torch.tensor([[degrees, scale, shift, shift]])
+    amounts = (torch.rand(4, 20) * 2 - 1).T * limits + torch.tensor([[0, 1, 0, 0]])
+    assert difference(moved, theirs(images, amounts)).max() <= 1
+    assert difference(moved, images).mean((1, 2, 3)).min() > 0.5
+    assert len(moved.flatten(1).unique(dim=0)) == 20
+
+
+def test_all_amounts_together_are_applied_as_torchvision_applies_them():
+    torch.manual_seed(0)
+    images = marked(20)
+    moved = RandomAffine(**LIMITS)(images)
+    # The spots tell the transform up to some hundredths of a pixel.
+    error = difference(moved, theirs(images, found(moved)))
+    assert error.mean() < 0.3
+    assert error.max() < 20
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_amounts_are_drawn_uniformly_within_their_range(name):
+    torch.manual_seed(0)
+    limit = LIMITS[name]
+    angle, scale, right, down = found(RandomAffine(**{name: limit})(marked(600))).T
+    amounts = {"degrees": [angle], "scale": [scale - 1], "shift": [right, down]}
+    for kind, values in amounts.items():
+        for value in values:
+            if kind == name:
+                assert value.abs().max() < limit * 1.01
+                assert kstest(value / limit, "uniform", (-1, 2)).pvalue > 0.01
+            else:
+                assert value.abs().max() < 0.05
+    if name == "shift":
+        assert abs(np.corrcoef(right, down)[0, 1]) < 0.1
+
+
+def test_amounts_are_drawn_apart_from_each_other():
+    torch.manual_seed(0)
+    amounts = found(RandomAffine(**LIMITS)(marked(600)))
+    assert (np.corrcoef(amounts.T) - np.eye(4)).max() < 0.1
+    assert len(amounts.unique(dim=0)) == 600
+
+
+def test_shift_is_its_limit_at_most_whatever_the_rotation_and_scale():
+    torch.manual_seed(0)
+    _, _, right, down = found(RandomAffine(**LIMITS)(marked(600))).T
+    assert right.abs().max() < LIMITS["shift"] * 1.01
+    assert down.abs().max() < LIMITS["shift"] * 1.01
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 28, 28), (2, 3, 7, 50), (1, 1, 33, 1), (1, 2, 1, 9)])
+def test_nothing_changes_where_nothing_may(shape):
+    images = torch.randint(256, shape, dtype=torch.uint8, generator=torch.manual_seed(0))
+    assert torch.equal(RandomAffine()(images), images)
+
+
+@pytest.mark.parametrize("pixels", [1, 2, 6])
+def test_a_shift_by_whole_pixels_moves_pixels(pixels):
+    count, height, width = 30000, 9, 13
+    images = torch.randint(256, (count, 1, height, width), dtype=torch.uint8)
+    torch.manual_seed(0)
+    _, _, right, down = torch.rand(4, count) * 2 - 1
+    torch.manual_seed(0)
+    # Of all images there is one that is drawn as far along one axis as along the other; a limit
+    # that makes the one a whole number makes both whole.
+    chosen = ((down / right).abs() - 1).abs().argmin()
+    moved = RandomAffine(shift=pixels / right[chosen].abs().item())(images)[chosen, 0]
+    x, y = int(pixels * right[chosen].sign()), int(pixels * down[chosen].sign())
+    padded = functional.pad(images[chosen, 0], [pixels] * 4)
+    expected = padded[pixels - y :, pixels - x :][:height, :width]
+    assert torch.equal(moved, expected)
+    rolled = torch.roll(images[chosen, 0], (y, x), (0, 1))
+    inside = (slice(pixels, height - pixels), slice(pixels, width - pixels))
+    assert torch.equal(moved[inside], rolled[inside])
+
+
+def test_what_comes_in_is_black():
+    torch.manual_seed(0)
+    images = torch.full((200, 1, 10, 10), 255, dtype=torch.uint8)
+    moved = RandomAffine(shift=3)(images).double()
+    # A shift by x and y leaves (10 - x)(10 - y) pixels of the image, as fractions too.
+    kept = moved[:, 0].sum((1, 2)) / 255
+    columns, rows = moved[:, 0, 5].sum(1) / 255, moved[:, 0, :, 5].sum(1) / 255
+    torch.testing.assert_close(kept, columns * rows, rtol=0, atol=0.1)
+    assert kept.min() < 60
+    assert kept.max() <= 100
+
+
+def test_draws_follow_torchs_seed():
+    images = marked(4)
+    transform = RandomAffine(degrees=10, scale=0.1, shift=2)
+    torch.manual_seed(1)
+    first, second = transform(images), transform(images)
+    torch.manual_seed(1)
+    assert torch.equal(transform(images), first)
+    assert torch.equal(transform(images), second)
+    assert not torch.equal(first, second)
+
+
+def test_input_is_left_alone():
+    images = marked(3).clone()
+    before = images.clone()
+    RandomAffine(degrees=10, scale=0.1, shift=2)(images)
+    assert torch.equal(images, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("degrees", -1), ("degrees", 181), ("scale", -0.1), ("scale", 1), ("shift", -1)],
+)
+def test_bad_ranges_are_refused_by_name(name, value):
+    with pytest.raises(ValueError, match=f"{name}.*{value}"):
+        RandomAffine(**{name: value})

@@ -1,0 +1,309 @@
+"""What every model shares: preprocessing, loss, metrics, optimizer and schedule."""
+
+import copy
+import csv
+from functools import partial
+
+import lightning.pytorch as L
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import CSVLogger
+from PIL import Image
+from sklearn import metrics
+from torch import Tensor
+from torch.optim import SGD, Adam
+from torch.optim.lr_scheduler import OneCycleLR
+from torch.utils.data import DataLoader
+from torchvision.transforms import Resize
+
+from mnist_lab.data import DataModule, Source, TensorLoader
+from mnist_lab.models import MLP, Classifier, schedules
+
+
+def make_trainer(**settings) -> L.Trainer:
+    quiet = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return L.Trainer(**quiet | settings)
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.from_numpy(np.random.RandomState(0).randint(0, 256, shape, dtype=np.uint8))
+
+
+class Recorder(Callback):
+    """What each training step was made with, and its loss."""
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+        self.losses: list[float] = []
+        self.running: list[tuple[float, float]] = []
+        self.batches: list[tuple[Tensor, Tensor]] = []
+
+    def on_train_batch_start(self, trainer, model, batch, batch_idx) -> None:
+        self.batches.append(batch)
+        self.rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    def on_train_batch_end(self, trainer, model, outputs, batch, batch_idx) -> None:
+        self.losses.append(outputs["loss"].item())
+        self.running.append(model.running())
+
+
+# Preprocessing
+
+
+@pytest.mark.parametrize("resize", ["bilinear", "pad"])
+def test_bytes_and_floats_from_0_to_1_are_the_same_image(resize):
+    model = MLP(hidden=[4], image_size=32, resize=resize)
+    images = noise(3, 1, 28, 28)
+    torch.testing.assert_close(model(images), model(images / 255), rtol=0, atol=0)
+
+
+def test_images_are_normalised_channel_by_channel():
+    model = MLP(hidden=[4], in_channels=3)
+    mean, std = [0.1, 0.2, 0.3], [0.5, 2.0, 4.0]
+    model.mean[:, 0, 0], model.std[:, 0, 0] = torch.tensor(mean), torch.tensor(std)
+    images = noise(2, 3, 28, 28)
+    expected = np.empty(images.shape)
+    for channel in range(3):
+        expected[:, channel] = (images[:, channel].numpy() / 255 - mean[channel]) / std[channel]
+    np.testing.assert_allclose(model.preprocess(images), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (40, 40), (20, 45)])
+def test_bilinear_resizing_is_torchvisions_and_pillows(shape):
+    images = noise(2, 1, *shape) / 255
+    ours = MLP(hidden=[4], image_size=32).preprocess(images)
+    torch.testing.assert_close(ours, Resize((32, 32), antialias=True)(images), atol=1e-5, rtol=0)
+    for image, resized in zip(images, ours, strict=True):
+        pillows = Image.fromarray(image[0].numpy()).resize((32, 32), Image.Resampling.BILINEAR)
+        np.testing.assert_allclose(resized[0], np.asarray(pillows), atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "before"), [(32, 2), (33, 2), (28, 0)])
+def test_padding_puts_the_image_in_the_middle_of_zeros_before_normalising(size, before):
+    model = MLP(hidden=[4], image_size=size, resize="pad")
+    model.mean.fill_(0.25)
+    model.std.fill_(0.5)
+    images = noise(2, 1, 28, 28)
+    padded = np.zeros((2, 1, size, size))
+    padded[..., before : before + 28, before : before + 28] = images / 255
+    np.testing.assert_allclose(model.preprocess(images), (padded - 0.25) / 0.5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(28, 20), (20, 28), (28, 28)])
+def test_padding_cannot_shrink(shape):
+    model = MLP(hidden=[4], image_size=27, resize="pad")
+    with pytest.raises(ValueError, match=r"resize=pad cannot shrink images to \(27, 27\)"):
+        model(noise(1, 1, *shape))
+
+
+@pytest.mark.parametrize("normalize", ["train", "none"])
+def test_fit_takes_mean_and_deviation_from_the_training_split(digits, normalize):
+    model = MLP(hidden=[4], normalize=normalize)
+    make_trainer(max_epochs=1, limit_train_batches=1, limit_val_batches=0).fit(model, digits)
+    pixels = digits.tensors("train")[0].numpy() / 255
+    mean, std = (pixels.mean(), pixels.std()) if normalize == "train" else (0, 1)
+    assert (model.mean.item(), model.std.item()) == pytest.approx((mean, std), rel=1e-5)
+
+
+class Flat(Source):
+    """Grey images without any feature."""
+
+    def __init__(self) -> None:
+        super().__init__("flat", ["0", "1"], {"train": 20, "test": 20})
+
+    def prepare(self, root, mirror) -> None: ...
+
+    def read(self, root, split):
+        return torch.full((20, 1, 28, 28), 7, dtype=torch.uint8), torch.arange(20) % 2
+
+
+def test_flat_images_cannot_be_normalised():
+    trainer = make_trainer(max_epochs=1)
+    with pytest.raises(ValueError, match="normalize=train: all training images are one flat"):
+        trainer.fit(MLP(hidden=[4], num_classes=2), DataModule(Flat(), val_size=0))
+
+
+# Training
+
+
+def smoothed(logits: Tensor, labels: Tensor, smoothing: float) -> Tensor:
+    """Cross-entropy against the label's share, and the rest spread over all classes."""
+    log_p = logits - logits.exp().sum(1, keepdim=True).log()
+    truth = log_p[torch.arange(len(labels)), labels]
+    return -((1 - smoothing) * truth + smoothing * log_p.mean(1)).mean()
+
+
+def test_training_is_that_of_a_plain_loop(digits):
+    """Same losses, learning rates, values of the epoch and weights, from the same batches."""
+    torch.manual_seed(0)
+    model = MLP(
+        hidden=[16],
+        label_smoothing=0.2,
+        optimizer=partial(Adam, lr=1.0),
+        scheduler=partial(schedules.onecycle, peak=0.01, warmup=0.4),
+    )
+    plain = copy.deepcopy(model)
+    recorder = Recorder()
+    trainer = make_trainer(max_epochs=2, callbacks=[recorder])
+    trainer.fit(model, digits)
+
+    images, _ = digits.tensors("train")
+    plain.mean.fill_((images / 255).mean())
+    plain.std.fill_((images / 255).std(correction=0))
+    optimizer = Adam(plain.parameters())
+    schedule = OneCycleLR(optimizer, 0.01, total_steps=2 * 20, pct_start=0.4)
+    losses, hits, sizes, rates = [], [], [], []
+    for batch, labels in recorder.batches:
+        rates.append(optimizer.param_groups[0]["lr"])
+        logits = plain(batch)
+        loss = smoothed(logits, labels, 0.2)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+        hits.append((logits.argmax(1) == labels).sum().item())
+        sizes.append(len(labels))
+
+    assert sizes == [*[64] * 19, 1237 - 19 * 64] * 2  # a short last batch, which weighs less
+    assert recorder.rates == pytest.approx(rates, rel=1e-9)
+    assert recorder.losses == pytest.approx(losses, rel=1e-4)
+    for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+    loss, accuracy = np.average(losses[20:], weights=sizes[20:]), sum(hits[20:]) / 1237
+    assert trainer.callback_metrics["train/loss"].item() == pytest.approx(loss, rel=1e-4)
+    assert trainer.callback_metrics["train/accuracy"].item() == pytest.approx(accuracy, abs=1e-6)
+    assert recorder.running[-1] == pytest.approx((loss, accuracy), rel=1e-4)
+    half = np.average(losses[20:30], weights=sizes[20:30]), sum(hits[20:30]) / sum(sizes[20:30])
+    assert recorder.running[29] == pytest.approx(half, rel=1e-4)
+
+
+def test_order_of_an_epoch_is_that_of_its_number(digits):
+    recorder = Recorder()
+    trainer = make_trainer(max_epochs=2, limit_val_batches=0, callbacks=[recorder])
+    trainer.fit(MLP(hidden=[4]), digits)
+    _, labels = digits.tensors("train")
+    for epoch in range(2):
+        seen = torch.cat([batch[1] for batch in recorder.batches[20 * epoch : 20 * epoch + 20]])
+        order = np.random.RandomState([digits.seed, epoch]).permutation(len(labels))
+        torch.testing.assert_close(seen, labels[order])
+
+
+def test_the_given_optimizer_keeps_its_rate_without_a_schedule(digits):
+    model = MLP(hidden=[4], optimizer=partial(SGD, lr=0.05, momentum=0.8))
+    recorder = Recorder()
+    trainer = make_trainer(max_epochs=1, limit_val_batches=0, callbacks=[recorder])
+    trainer.fit(model, digits)
+    (optimizer,) = trainer.optimizers
+    assert type(optimizer) is SGD
+    assert optimizer.param_groups[0]["momentum"] == 0.8
+    assert recorder.rates == [0.05] * 20
+    assert trainer.lr_scheduler_configs == []
+    assert trainer.callback_metrics["lr"].item() == pytest.approx(0.05)
+
+
+def test_every_nth_step_is_logged_with_its_loss_and_rate(digits, tmp_path):
+    model = MLP(hidden=[4], scheduler=schedules.cosine)
+    recorder, logger = Recorder(), CSVLogger(tmp_path)
+    trainer = make_trainer(
+        max_epochs=2, log_every_n_steps=5, logger=logger, callbacks=[recorder], limit_val_batches=0
+    )
+    trainer.fit(model, digits)
+    with open(tmp_path / "lightning_logs/version_0/metrics.csv") as file:
+        rows = [row for row in csv.DictReader(file) if row["lr_step"]]
+    assert [int(row["step"]) for row in rows] == [4, 9, 14, 19, 24, 29, 34, 39]
+    losses = [float(row["train/loss_step"]) for row in rows]
+    assert losses == pytest.approx(recorder.losses[4::5])
+    rates = [float(row["lr_step"]) for row in rows]
+    assert rates == pytest.approx(recorder.rates[4::5])
+
+
+# Evaluation
+
+
+def check_evaluation(model: Classifier, logged: dict, split: str, data: DataModule) -> None:
+    """The model's metrics of the split against scikit-learn's of its predictions."""
+    images, labels = data.tensors(split)
+    with torch.no_grad():
+        probabilities = model.eval()(images).double().softmax(1)
+    guesses, classes = probabilities.argmax(1), range(model.num_classes)
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(
+        labels, guesses, labels=classes, zero_division=0
+    )
+    expected = {
+        "loss": metrics.log_loss(labels, probabilities, labels=classes),
+        "accuracy": metrics.accuracy_score(labels, guesses),
+        "precision": precision.mean(),
+        "recall": recall.mean(),
+        "f1": f1.mean(),
+    }
+    values = {k.split("/")[1]: v.item() for k, v in logged.items() if k.startswith(f"{split}/")}
+    assert values == pytest.approx(expected, rel=1e-4)
+    confusion = metrics.confusion_matrix(labels, guesses, labels=classes)
+    np.testing.assert_array_equal(model.confusion[split], confusion)
+    assert model.per_class.keys() == {"precision", "recall", "f1", "support"}
+    np.testing.assert_allclose(model.per_class["precision"], precision, rtol=1e-5)
+    np.testing.assert_allclose(model.per_class["recall"], recall, rtol=1e-5)
+    np.testing.assert_allclose(model.per_class["f1"], f1, rtol=1e-5)
+    np.testing.assert_array_equal(model.per_class["support"], support)
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.0])
+def test_metrics_are_scikit_learns(digits, rate):
+    """Also those of a model that never guesses some classes, two of which do not occur."""
+    torch.manual_seed(0)
+    digits.eval_batch_size = 77  # so that the last batch is a short one
+    model = MLP(
+        hidden=[16],
+        dropout=0.3,
+        num_classes=12,
+        label_smoothing=0.2,
+        optimizer=partial(Adam, lr=rate),
+    )
+    trainer = make_trainer(max_epochs=1)
+    trainer.fit(model, digits)
+    check_evaluation(model, trainer.callback_metrics, "val", digits)
+    trainer.test(model, digits, verbose=False)
+    check_evaluation(model, trainer.callback_metrics, "test", digits)
+    assert (model.confusion["val"].sum(), model.confusion["test"].sum()) == (200, 360)
+    guessed = model.confusion["test"].sum(0)
+    assert (rate > 0) == (guessed[:10] > 0).all()
+
+
+def test_predictions_are_logits_of_batches_with_or_without_labels():
+    model = MLP(hidden=[4], dropout=0.5)
+    images = noise(10, 1, 28, 28)
+    for loader in (DataLoader(images, 6), TensorLoader(images, torch.zeros(10), 6)):
+        logits = make_trainer().predict(model, loader)
+        assert [len(part) for part in logits] == [6, 4]
+        torch.testing.assert_close(torch.cat(logits), model.eval()(images))
+
+
+# Settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"label_smoothing": 1.0}, "label_smoothing must lie in 0..1"),
+        ({"label_smoothing": -0.1}, "label_smoothing must lie in 0..1"),
+        ({"num_classes": 0}, "num_classes must be at least 1, not 0"),
+        ({"in_channels": 0}, "in_channels must be at least 1, not 0"),
+        ({"image_size": 0}, "image_size must be at least 1, not 0"),
+        ({"optimizer": partial(Adam, lr=-1)}, "learning rate: -1"),
+        ({"optimizer": partial(SGD, lr=0.1, momentum=-1)}, "momentum value: -1"),
+        ({"scheduler": partial(schedules.onecycle, peak=0.1, warmup=2.0)}, "pct_start"),
+        ({"dropout": 1.5}, "dropout probability"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, text):
+    with pytest.raises(ValueError, match=text):
+        MLP(**{"hidden": [4]} | settings)

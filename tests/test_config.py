@@ -1,0 +1,156 @@
+"""Every shipped configuration composes and builds; settings are held against signatures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, TypedDict, Unpack
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+
+from mnist_lab import config, run
+from mnist_lab.config import ConfigError
+from mnist_lab.data import RandomAffine
+
+CONF = Path(config.CONF)
+GROUPS = ["data", "augment", "model", "optimizer", "scheduler", "trainer", "experiment"]
+CHOICES = [f"{g}={p.stem}" for g in GROUPS for p in sorted((CONF / g).glob("*.yaml"))]
+
+
+def composed(tmp_path, *overrides):
+    """What a run is built from, as plain values."""
+    config.register_resolvers()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", list(overrides), return_hydra_config=True)
+        cfg.hydra.runtime.output_dir = str(tmp_path)
+        HydraConfig.instance().set_config(cfg)
+        return config.to_plain(OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]))
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_every_choice_composes_passes_the_check_and_builds(choice, tmp_path):
+    plain = composed(tmp_path, choice)
+    settings = config.in_folder(plain, tmp_path)
+    config.check(settings, run.Settings)
+    built = config.build(settings)
+    assert set(built) == set(run.Settings.__annotations__)
+    group, name = choice.split("=")
+    if group == "model":
+        assert built["model"].name == name
+    if group == "data":
+        assert built["data"].source.name == name
+        assert len(built["data"].classes) == 10
+
+
+def test_settings_reach_the_objects(tmp_path):
+    plain = composed(
+        tmp_path,
+        "model=bn_cnn",
+        "model.norm=before",
+        "optimizer=sgd",
+        "optimizer.lr=0.25",
+        "data.batch_size=17",
+        "augment=affine",
+        "seed=5",
+        "trainer.callbacks.early_stopping=null",
+    )
+    built = config.build(config.in_folder(plain, tmp_path))
+    optimizer = built["model"]._make_optimizer(built["model"].parameters())
+    assert optimizer.param_groups[0]["lr"] == 0.25
+    assert built["data"].batch_size == 17
+    assert built["data"].seed == 5
+    assert built["data"].augment.degrees == 15
+    assert [type(m).__name__ for m in built["model"].network[:3]] == [
+        "Conv2d",
+        "BatchNorm2d",
+        "ReLU",
+    ]
+    assert "EarlyStopping" not in [type(c).__name__ for c in built["trainer"].callbacks]
+
+
+def test_plain_configuration_names_its_folder_only_by_reference(tmp_path):
+    plain = composed(tmp_path / "first")
+    assert str(tmp_path) not in OmegaConf.to_yaml(OmegaConf.create(plain))
+    moved = config.in_folder(plain, tmp_path / "second")
+    assert moved["trainer"]["callbacks"]["best"]["dirpath"] == f"{tmp_path}/second/checkpoints"
+    assert moved["folder"] == f"{tmp_path}/second"
+
+
+def test_fingerprint_is_of_what_determines_the_result(tmp_path):
+    def hash_of(*overrides):
+        return config.fingerprint(composed(tmp_path, *overrides))
+
+    plain = hash_of()
+    for same in ("data.root=/x", "data.mirror=/x", "data.device=cpu", "trainer.accelerator=cpu"):
+        assert hash_of(same) == plain, same
+    for other in ("seed=1", "optimizer.lr=0.1", "trainer.max_epochs=3", "data.val_size=100"):
+        assert hash_of(other) != plain, other
+
+
+class Common(TypedDict, total=False):
+    size: int
+
+
+class Whole:
+    def __init__(
+        self,
+        count: int,
+        part: RandomAffine | None = None,
+        kind: Literal["a", "b"] = "a",
+        share: int | float = 1,
+        names: Sequence[str] = (),
+        **common: Unpack[Common],
+    ) -> None: ...
+
+
+PART = {"_target_": "mnist_lab.data.RandomAffine"}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"count": 3},
+        {"count": 3, "size": 4, "share": 0.5, "names": ["x"], "kind": "b"},
+        {"count": 3, "part": None},
+        {"count": 3, "part": {**PART, "degrees": 2, "scale": 0.5}},
+    ],
+)
+def test_check_accepts_what_the_signature_takes(settings):
+    config.check(settings, Whole)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, "count: a value is missing"),
+        ({"count": "3"}, "count=3: should be a valid integer"),
+        ({"count": True}, "count=True: should be a valid integer"),
+        ({"count": 2.5}, "count=2.5: should be a valid integer"),
+        ({"count": None}, "count=None: should be a valid integer"),
+        ({"count": 1, "kind": "c"}, "kind=c: should be 'a' or 'b'"),
+        ({"count": 1, "sise": 3}, "sise: no such setting; did you mean size?"),
+        ({"count": 1, "zzz": 3}, "zzz: no such setting; there are count, part, kind"),
+        ({"count": 1, "size": "x"}, "size=x: should be a valid integer"),
+        ({"count": 1, "names": "x"}, "names=x: should be a valid array"),
+        ({"count": 1, "part": {**PART, "shift": "x"}}, "part.shift=x: should be a valid number"),
+        ({"count": 1, "part": {**PART, "shifts": 1}}, "part.shifts: no such setting; did you mean"),
+        ({"count": 1, "part": 3}, "part=3: does not fit"),
+        ({"count": 1, "part": {"_target_": "pathlib.Path"}}, "must be a RandomAffine"),
+        ({"count": 1, "part": {"_target_": "no.where"}}, "cannot be imported"),
+    ],
+)
+def test_check_refuses_in_one_line_that_names_the_key(settings, told):
+    with pytest.raises(ConfigError) as caught:
+        config.check(settings, Whole)
+    assert told in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_partial_targets_may_leave_arguments_open_but_not_invent_them():
+    optimizer = {"_target_": "torch.optim.Adam", "_partial_": True}
+    config._check_value({**optimizer, "lr": 0.1, "betas": [0.8, 0.9]}, object, "optimizer")
+    with pytest.raises(ConfigError, match=r"momentum: no such setting"):
+        config._check_value({**optimizer, "momentum": 0.9}, object, "optimizer")
+    with pytest.raises(ConfigError, match=r"optimizer.betas=\[0.8\]"):
+        config._check_value({**optimizer, "betas": [0.8]}, object, "optimizer")
