@@ -190,8 +190,8 @@ def _check_value(value: Any, expected: Any, key: str) -> None:
         target = _locate(value["_target_"], key)
         fitting = [t for t in typing.get_args(expected) or [expected] if t is not type(None)]
         # A function, and what a partial will make, cannot be told from here.
-        told = all(map(inspect.isclass, fitting)) and not value.get("_partial_")
-        if told and isinstance(target, type) and not issubclass(target, tuple(fitting)):
+        judged = all(map(inspect.isclass, fitting)) and not value.get("_partial_")
+        if judged and isinstance(target, type) and not issubclass(target, tuple(fitting)):
             names = " or ".join(t.__name__ for t in fitting)
             raise ConfigError(f"{key}._target_={value['_target_']}: must be a {names}")
         check(value, target, key + ".")

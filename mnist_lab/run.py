@@ -16,10 +16,11 @@ import lightning
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 import mnist_lab
-from mnist_lab import LabError
+from mnist_lab import LabError, config
 from mnist_lab.callbacks import History, Predictions
 from mnist_lab.data import DataModule, Transform
 from mnist_lab.models import Classifier, checkpoint
@@ -50,6 +51,26 @@ def precision() -> Literal["32-true", "bf16-mixed"]:
     """bf16 where the accelerator computes with it natively, else 32 bits."""
     native = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
     return "bf16-mixed" if native else "32-true"
+
+
+def default_trainer(
+    folder: str | Path,
+    *,
+    monitor: str = "val/accuracy",
+    mode: Literal["min", "max"] = "max",
+    **settings: Any,
+) -> L.Trainer:
+    """The trainer of `conf/trainer/default.yaml`, with these of its settings changed.
+
+    Raises:
+        ConfigError: a setting that Lightning's Trainer doesn't have, or a value that doesn't fit.
+    """
+    default = OmegaConf.load(Path(config.CONF) / "trainer" / "default.yaml")
+    root = {"folder": str(folder), "monitor": monitor, "mode": mode}
+    plain = config.in_folder({**root, "trainer": OmegaConf.merge(default, settings)}, Path(folder))
+    config.check(plain["trainer"], L.Trainer, "trainer.")
+    trainer: L.Trainer = config.build(plain)["trainer"]
+    return trainer
 
 
 def train(

@@ -262,7 +262,7 @@ def test_metrics_are_scikit_learns(digits, rate):
     torch.manual_seed(0)
     digits.eval_batch_size = 77  # so that the last batch is a short one
     model = MLP(
-        hidden=[16],
+        hidden=[64],
         dropout=0.3,
         num_classes=12,
         label_smoothing=0.2,

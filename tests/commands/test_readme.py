@@ -1,0 +1,74 @@
+"""Every command and every example in README.md, as it stands there."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+SMALL = ["trainer.max_epochs=1", "data.val_size=100", "data.train_size=200"]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+LINES = [line.split("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
+TRAIN = [line.removeprefix("python -m mnist_lab.train ") for line in LINES if "mnist_lab" in line]
+MAKE = [line.removeprefix("make ") for line in LINES if line.startswith("make ")]
+
+
+def test_the_readme_has_what_is_tested_here():
+    assert len(TRAIN) >= 6
+    assert set(LINES) == {f"python -m mnist_lab.train {x}" for x in TRAIN} | {
+        f"make {x}" for x in MAKE
+    }
+
+
+@pytest.mark.parametrize("target", MAKE)
+def test_make_targets_exist(target):
+    assert re.search(rf"^{target}:.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.mnist
+@pytest.mark.parametrize("arguments", [x for x in TRAIN if "shallow" not in x])
+def test_train_commands(arguments, lab_train, tmp_path, mnist_root, monkeypatch):
+    if "fashion_mnist" in arguments:  # nobody ships it: MNIST's archives stand in for it
+        arguments = arguments.replace("fashion_mnist", "mnist")
+    monkeypatch.setenv("MNIST_LAB_DATA", str(mnist_root))
+    small = [] if "--cfg" in arguments else SMALL
+    called = lab_train(*arguments.split(), *small)
+    assert called.status == 0, called.err
+    if small:
+        expected = 6 if arguments.startswith("-m") else 1
+        assert len(list(tmp_path.rglob("result.json"))) == expected
+
+
+def test_own_model_and_experiment_are_the_files_shown(lab_train, tmp_path, monkeypatch):
+    (source,) = (x for x in blocks("python") if x.startswith("# mnist_lab/models/"))
+    name = re.match(r"# (mnist_lab/models/\w+)\.py", source).group(1).replace("/", ".")
+    spec = importlib.util.spec_from_loader(name, loader=None)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)
+    exec(source, module.__dict__)
+    for block in blocks("yaml"):
+        path = tmp_path / re.match(r"# (conf/\S+\.yaml)\n", block).group(1)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.split("\n", 1)[1])
+    (arguments,) = (x for x in TRAIN if "shallow" in x)
+    called = lab_train("--config-dir", str(tmp_path / "conf"), *arguments.split(), "data=digits",
+                       "trainer.max_epochs=1")  # fmt: skip
+    assert called.status == 0, called.err
+    assert len(list(tmp_path.rglob("result.json"))) == 3
+
+
+def test_python_example(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (source,) = (x for x in blocks("python") if "run.train" in x)
+    exec(source, {})
+    assert (tmp_path / "outputs/first/result.json").exists()
+    accuracy = float(capsys.readouterr().out.split("\n")[-3])
+    assert 0.5 < accuracy <= 1

@@ -1,0 +1,54 @@
+"""The built wheel works in an empty folder, away from the checkout."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """A folder with nothing but the unpacked wheel, as an installer leaves it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    install = [
+        *(sys.executable, "-m", "uv", "pip", "install", "--no-deps", "--offline"),
+        *("--target", str(folder / "site"), str(wheel)),
+    ]
+    subprocess.run(install, check=True, capture_output=True)
+    return folder / "site"
+
+
+def python(site, cwd, *arguments):
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+
+
+def test_wheel_carries_the_configuration(installed):
+    packed = {
+        p.relative_to(installed / "mnist_lab/conf") for p in installed.rglob("conf/**/*.yaml")
+    }
+    assert packed == {p.relative_to(ROOT / "conf") for p in (ROOT / "conf").rglob("*.yaml")}
+    assert (installed / "mnist_lab/py.typed").exists()
+
+
+def test_a_run_from_the_wheel_in_an_empty_folder(installed, tmp_path):
+    where = python(installed, tmp_path, "-c", "import mnist_lab; print(mnist_lab.__file__)")
+    assert str(installed) in where.stdout
+    done = python(
+        installed, tmp_path, "-m", "mnist_lab.train", "data=digits", "trainer.max_epochs=1"
+    )
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("outputs/digits/lenet/*/result.json")
+    result = json.loads(path.read_text())
+    assert result["status"] == "completed"
+    assert result["git"] is None

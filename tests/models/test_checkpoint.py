@@ -1,0 +1,359 @@
+"""Checkpoints: saved and read back, refused when they are not ours, and as a starting point."""
+
+import importlib
+import os
+import pickle
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import lightning.pytorch as L
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from lightning.pytorch.callbacks import ModelCheckpoint
+from omegaconf import OmegaConf
+
+from mnist_lab.data import DataModule, Digits
+from mnist_lab.models import (
+    MLP,
+    CheckpointError,
+    Classifier,
+    ConvNet,
+    LeNet,
+    checkpoint,
+    load,
+    schedules,
+)
+
+CONF = Path(__file__).resolve().parents[2] / "conf/model"
+
+
+def small_digits() -> DataModule:
+    return DataModule(Digits(), val_size=200, train_size=100, batch_size=50)
+
+
+def save(model: Classifier, folder: Path) -> Path:
+    """Fit for two steps with what a run uses to keep its best weights; the checkpoint."""
+    best = ModelCheckpoint(folder / "checkpoints", "best", enable_version_counter=False)
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        callbacks=[best],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(model, small_digits())
+    return Path(best.best_model_path)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    return save(MLP(hidden=[8]), tmp_path_factory.mktemp("saved"))
+
+
+def changed(saved: Path, folder: Path, **parts) -> Path:
+    """A copy of the checkpoint with other parts."""
+    path = folder / "changed.ckpt"
+    torch.save(torch.load(saved, weights_only=True) | parts, path)
+    return path
+
+
+def images() -> torch.Tensor:
+    # RandomState's streams never change
+    random = np.random.RandomState(0)
+    return torch.from_numpy(random.randint(0, 256, (50, 1, 28, 28), dtype=np.uint8))
+
+
+def plain(value) -> bool:
+    """Whether there is nothing in it but what JSON and Python's literals can say."""
+    if type(value) is dict:
+        return all(type(key) is str and plain(x) for key, x in value.items())
+    if type(value) in (list, tuple):
+        return all(map(plain, value))
+    return type(value) in (str, int, float, bool, type(None))
+
+
+# Saved and loaded
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(LeNet),
+        partial(LeNet, widths=[4, 5], hidden=[], image_size=20, pool="max", resize="bilinear"),
+        partial(MLP, hidden=(8, 6), norm="after", dropout=0.4, name="mine", label_smoothing=0.1),
+        partial(MLP, hidden=[], num_classes=12, image_size=30, resize="pad", normalize="none"),
+        partial(ConvNet, widths=[[3, 3], [4]], norm="before", scheduler=schedules.cosine),
+        partial(ConvNet, norm="none", scheduler=partial(schedules.onecycle, peak=0.01)),
+    ],
+)
+def test_a_loaded_model_is_the_saved_one(make, tmp_path):
+    model = make()
+    path = save(model, tmp_path)
+    loaded = load(path)
+    assert type(loaded) is type(model)
+    assert not any(module.training for module in loaded.modules())
+    with torch.no_grad():
+        assert torch.equal(loaded(images()), model.eval()(images()))
+    assert dict(loaded.hparams) == dict(model.hparams)
+    for key in ("name", "num_classes", "image_size", "resize", "normalize", "label_smoothing"):
+        assert getattr(loaded, key) == getattr(model, key)
+    given = {key: value for key, value in make.keywords.items() if key != "scheduler"}
+    assert given.items() <= dict(loaded.hparams).items()
+
+
+def test_a_runs_folder_stands_for_its_best_checkpoint(saved):
+    folder = saved.parent.parent
+    assert saved == folder / "checkpoints/best.ckpt"
+    torch.testing.assert_close(load(folder)(images()), load(saved)(images()), rtol=0, atol=0)
+    assert checkpoint.read(str(folder))["state_dict"].keys() == load(saved).state_dict().keys()
+
+
+def test_a_checkpoint_says_what_it_is_of_in_plain_values(saved):
+    assert torch.serialization.get_unsafe_globals_in_checkpoint(saved) == []
+    content = torch.load(saved, weights_only=True)
+    assert content["mnist_lab"]["class"] == "mnist_lab.models.mlp.MLP"
+    assert content["mnist_lab"]["data"] == {
+        "name": "digits",
+        "classes": [str(digit) for digit in range(10)],
+        "val_size": 200,
+        "train_size": 100,
+        "split_seed": 0,
+    }
+    assert content["mnist_lab"]["metrics"].keys() >= {"val/loss", "val/accuracy", "val/f1"}
+    assert content["hyper_parameters"]["hidden"] == [8]
+    assert plain(content["mnist_lab"])
+    assert plain(content["hyper_parameters"])
+
+
+def test_metrics_in_a_checkpoint_are_those_of_its_weights(saved):
+    content = checkpoint.read(saved)
+    images, labels = small_digits().tensors("val")
+    accuracy = (load(saved)(images).argmax(1) == labels).double().mean().item()
+    assert content["mnist_lab"]["metrics"]["val/accuracy"] == pytest.approx(accuracy)
+
+
+def test_settings_from_a_yaml_file_are_plain_too(tmp_path):
+    """Also where nobody asked hydra to convert its lists."""
+    model = instantiate(OmegaConf.load(CONF / "lenet_maxpool.yaml"))
+    loaded = load(save(model, tmp_path))
+    assert plain(dict(loaded.hparams))
+    assert loaded.hparams["widths"] == [6, 10]
+
+
+# Refused
+
+
+def refused(path: Path, named: Path | None = None) -> str:
+    """What the error says, which begins with the path."""
+    with pytest.raises(CheckpointError) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{named or path}: ")
+    return str(caught.value).removeprefix(f"{named or path}: ")
+
+
+def test_what_is_missing_is_refused(tmp_path):
+    missing = tmp_path / "missing.ckpt"
+    assert refused(missing) == "there is no such file"
+    assert refused(tmp_path, named=tmp_path / "checkpoints/best.ckpt") == "there is no such file"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"Training notes, no checkpoint at all.\n",
+        b"Results of the run\n",
+        b"epoch,val/loss\n0,0.5\n",  # how a run's metrics.csv begins
+        b"Mean of 3 runs\n",
+        b"U\x8c\xff\xb1 not text either",
+        b"GIF89a",
+        pickle.dumps([1, 2, 3], protocol=2),
+    ],
+)
+def test_files_of_another_kind_are_refused(content, tmp_path):
+    path = tmp_path / "other.ckpt"
+    path.write_bytes(content)
+    assert refused(path).startswith("not a")
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.99])
+def test_truncated_files_are_refused(saved, part, tmp_path):
+    content = saved.read_bytes()
+    path = tmp_path / "truncated.ckpt"
+    path.write_bytes(content[: int(part * len(content))])
+    assert refused(path).startswith("not a readable checkpoint: ")
+
+
+@pytest.mark.parametrize("content", [{}, [], torch.zeros(3), {"state_dict": {}}])
+def test_other_content_is_refused(content, tmp_path):
+    path = tmp_path / "other.ckpt"
+    torch.save(content, path)
+    assert refused(path) == "not a checkpoint of mnist_lab"
+
+
+@pytest.mark.parametrize(
+    ("dotted", "reason"),
+    [
+        ("os.system", "is not of mnist_lab.models"),
+        ("builtins.eval", "is not of mnist_lab.models"),
+        ("eval", "is not of mnist_lab.models"),
+        ("torch.nn.Linear", "is not of mnist_lab.models"),
+        ("mnist_lab.models_of_others.Trap", "is not of mnist_lab.models"),
+        ("mnist_lab.models.classifier.nn", "is not a Classifier"),
+        ("mnist_lab.models.classifier.Adam", "is not a Classifier"),
+        ("mnist_lab.models.schedules.cosine", "is not a Classifier"),
+        ("mnist_lab.models.mlp.Missing", "is not a Classifier"),
+        ("mnist_lab.models.missing.MLP", ""),
+        ("mnist_lab.models.Classifier", ""),
+    ],
+)
+def test_only_classes_of_this_package_are_made(dotted, reason, saved, tmp_path):
+    trace = tmp_path / "trace"
+    about = {"class": dotted, "data": None, "metrics": {}}
+    arguments = {"command": f"touch {trace}"}  # what os.system would take
+    path = changed(saved, tmp_path, mnist_lab=about, hyper_parameters=arguments)
+    assert reason in refused(path)
+    assert not trace.exists()
+
+
+def test_modules_of_others_are_not_even_imported(saved, tmp_path, monkeypatch):
+    trace = tmp_path / "trace"
+    (tmp_path / "trap.py").write_text(f"open({str(trace)!r}, 'w')\nclass MLP: ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    path = changed(saved, tmp_path, mnist_lab={"class": "trap.MLP"})
+    assert "trap.MLP is not of mnist_lab.models" in refused(path)
+    assert not trace.exists()
+    importlib.import_module("trap")
+    assert trace.exists()
+
+
+class Trap:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+@pytest.mark.parametrize("write", ["zip", "legacy", "pickle"])
+def test_code_in_a_pickle_is_not_run(write, saved, tmp_path):
+    path, trace = tmp_path / "trap.ckpt", tmp_path / "trace"
+    content = torch.load(saved, weights_only=True) | {"trap": Trap(trace)}
+    if write == "pickle":
+        path.write_bytes(pickle.dumps(content, protocol=2))
+    else:
+        torch.save(content, path, _use_new_zipfile_serialization=write == "zip")
+    assert refused(path).startswith("not a readable checkpoint: ")
+    with pytest.raises(CheckpointError):
+        checkpoint.init_from(MLP(hidden=[8]), path)
+    assert not trace.exists()
+    with suppress(RuntimeError):  # a bare pickle is no checkpoint, which shows too late
+        torch.load(path, weights_only=False)
+    assert trace.exists()
+
+
+def test_weights_that_do_not_fit_their_settings_are_refused(saved, tmp_path):
+    weights = torch.load(saved, weights_only=True)["state_dict"]
+    wrong = weights | {"network.1.weight": torch.zeros(7, 784)}
+    assert "network.1.weight" in refused(changed(saved, tmp_path, state_dict=wrong))
+    less = {name: value for name, value in weights.items() if name != "network.3.bias"}
+    assert "network.3.bias" in refused(changed(saved, tmp_path, state_dict=less))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"mnist_lab": {}},
+        {"mnist_lab": None},
+        {"mnist_lab": {"class": 3}},
+        {"hyper_parameters": {"hidden": [8], "unheard_of": 1}},
+        {"hyper_parameters": {"hidden": [8], "num_classes": 0}},
+        {"hyper_parameters": None},
+        {"state_dict": None},
+    ],
+)
+def test_damaged_descriptions_are_refused(parts, saved, tmp_path):
+    assert refused(changed(saved, tmp_path, **parts))
+
+
+@pytest.mark.parametrize("part", ["state_dict", "hyper_parameters"])
+def test_missing_parts_are_refused(part, saved, tmp_path):
+    content = torch.load(saved, weights_only=True)
+    del content[part]
+    path = tmp_path / "less.ckpt"
+    torch.save(content, path)
+    assert refused(path)
+
+
+# As a starting point
+
+
+def start(path: Path, model: Classifier) -> dict[str, torch.Tensor]:
+    """The model's own state before it took over the checkpoint's."""
+    model.mean.fill_(0.7)
+    model.std.fill_(0.9)
+    own = {name: value.clone() for name, value in model.state_dict().items()}
+    checkpoint.init_from(model, path)
+    return own
+
+
+def kept(model: Classifier, own: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name, value in model.state_dict().items() if torch.equal(value, own[name])}
+
+
+def test_all_weights_are_taken_over_but_not_the_normalisation(tmp_path):
+    path = save(ConvNet(widths=[[3], [4]], hidden=[5]), tmp_path)
+    model = ConvNet(widths=[[3], [4]], hidden=[5])
+    own = start(path, model)
+    assert kept(model, own) == {"mean", "std"}
+    for name, value in checkpoint.read(path)["state_dict"].items():
+        if name not in ("mean", "std"):
+            torch.testing.assert_close(model.state_dict()[name], value, rtol=0, atol=0)
+
+
+def test_the_last_layer_stays_where_the_number_of_classes_differs(saved):
+    model = MLP(hidden=[8], num_classes=26)
+    own = start(saved, model)
+    assert kept(model, own) == {"mean", "std", "network.3.weight", "network.3.bias"}
+    weights = checkpoint.read(saved)["state_dict"]
+    for name in ("network.1.weight", "network.1.bias"):
+        torch.testing.assert_close(model.state_dict()[name], weights[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        LeNet(),
+        MLP(hidden=[9]),
+        MLP(hidden=[8, 8]),
+        MLP(hidden=[]),
+        MLP(hidden=[8], norm="after"),
+        MLP(hidden=[8], in_channels=3),
+    ],
+    ids=lambda model: f"{model.name}-{model.network[1]}",
+)
+def test_another_architecture_is_no_starting_point(other, saved):
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.init_from(other, saved)
+    assert str(caught.value).startswith(f"init_from={saved}: ")
+
+
+def test_another_image_size_is_another_architecture(tmp_path):
+    """Its last layer differs in its inputs; none of it may be taken over in part."""
+    path = save(ConvNet(widths=[[3]], kernel_sizes=[3]), tmp_path)
+    model = ConvNet(widths=[[3]], kernel_sizes=[3], image_size=32)
+    with pytest.raises(CheckpointError, match="size mismatch"):
+        checkpoint.init_from(model, path)
+
+
+def test_a_missing_starting_point_is_named(tmp_path):
+    path = tmp_path / "missing.ckpt"
+    with pytest.raises(CheckpointError) as caught:
+        checkpoint.init_from(MLP(hidden=[8]), path)
+    assert str(path) in str(caught.value)
