@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from torch import Tensor
 
+from mnist_lab.files import whole
 from mnist_lab.models import Classifier
 from mnist_lab.models.classifier import shortest
 
@@ -47,6 +48,7 @@ class Console(ProgressBar):
         self._enabled = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._epoch_start = time.perf_counter()
         if not (self._enabled and trainer.is_global_zero and sys.stdout.isatty()):
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -64,7 +66,7 @@ class Console(ProgressBar):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._report(trainer)
-        self._epoch_start, self._pending = time.perf_counter(), trainer.current_epoch
+        self._epoch_start = time.perf_counter()
         if self._bar is not None:
             self._bar.reset(
                 self._bar.task_ids[0],
@@ -75,6 +77,7 @@ class Console(ProgressBar):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
     ) -> None:
+        self._pending = trainer.current_epoch
         if self._bar is None or time.perf_counter() < self._due:
             return
         self._due = time.perf_counter() + self.refresh_seconds
@@ -121,7 +124,7 @@ class History(Logger):
     def __init__(self, folder: str) -> None:
         super().__init__()
         self.path = Path(folder) / "metrics.csv"
-        self.rows: dict[int, dict[str, float]] = {}
+        self._rows: dict[int, dict[str, float]] | None = None
 
     @property
     def name(self) -> str:
@@ -140,19 +143,41 @@ class History(Logger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        values = {k: v for k, v in metrics.items() if not k.endswith("_step")}
-        epoch = int(values.pop("epoch", -1))
-        values = {k: v for k, v in values.items() if not k.startswith("test/")}
+        values = {
+            key: shortest(value)
+            for key, value in metrics.items()
+            if key != "epoch" and not key.endswith("_step") and not key.startswith("test/")
+        }
         if not values:
             return
-        self.rows.setdefault(epoch, {}).update(values)
-        names = sorted({name for row in self.rows.values() for name in row})
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path, "w", newline="") as file:
+        epoch = int(metrics["epoch"])
+        if self._rows is None:  # a continued run's own earlier epochs; later ones it does again
+            self._rows = {number: row for number, row in self._read().items() if number < epoch}
+        self._rows.setdefault(epoch, {}).update(values)
+        names = sorted({name for row in self._rows.values() for name in row})
+        with whole(self.path, newline="") as file:
             writer = csv.DictWriter(file, ["epoch", *names], restval="")
             writer.writeheader()
-            for number, row in sorted(self.rows.items()):
-                writer.writerow({"epoch": number, **{k: shortest(v) for k, v in row.items()}})
+            for number, row in sorted(self._rows.items()):
+                writer.writerow({"epoch": number, **row})
+
+    def series(self) -> dict[str, list[float]]:
+        """Each quantity's values from the first epoch on."""
+        rows = self._read() if self._rows is None else self._rows
+        series: dict[str, list[float]] = {}
+        for _, row in sorted(rows.items()):
+            for key, value in row.items():
+                series.setdefault(key, []).append(value)
+        return series
+
+    def _read(self) -> dict[int, dict[str, float]]:
+        if not self.path.exists():
+            return {}
+        with open(self.path, newline="") as file:
+            return {
+                int(row.pop("epoch")): {key: float(value) for key, value in row.items() if value}
+                for row in csv.DictReader(file)
+            }
 
 
 class ConfusionPictures(Callback):

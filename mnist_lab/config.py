@@ -3,6 +3,7 @@
 Imports nothing heavy: `--help`, `--cfg job` and a mistyped key answer before torch is loaded.
 """
 
+import copy
 import difflib
 import hashlib
 import inspect
@@ -11,13 +12,19 @@ import logging
 import os
 import secrets
 import sys
+import time
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    OmegaConfBaseException,
+)
 
 from mnist_lab import LabError
 
@@ -27,19 +34,22 @@ CONF = str(_here / "conf" if (_here / "conf").is_dir() else _here.parent / "conf
 
 _INSTANTIATE_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
-# What says where and on what a run happens, not what comes out of it.
-_WITHOUT_INFLUENCE = {
-    "": {"folder", "resume", "sweep"},
-    "data": {"root", "mirror", "device", "eval_batch_size"},
-    "trainer": {
-        "default_root_dir",
-        "accelerator",
-        "devices",
-        "num_nodes",
-        "logger",
-        "enable_progress_bar",
-    },
-}
+# What says where, on what and how talkatively a run happens, not what comes out of it.
+_WITHOUT_INFLUENCE = (
+    "folder",
+    "resume",
+    "trust",
+    "sweep",
+    "checkpoint_every_n_steps",
+    *(f"data.{key}" for key in ("root", "mirror", "device", "eval_batch_size")),
+    *(f"trainer.{key}" for key in ("default_root_dir", "accelerator", "devices", "num_nodes")),
+    *(f"trainer.{key}" for key in ("logger", "log_every_n_steps", "enable_progress_bar")),
+    *(f"trainer.callbacks.{key}" for key in ("console", "confusion", "last")),
+)
+
+# Whose classes a stored configuration may name, and which functions.
+_PACKAGES = ("mnist_lab", "lightning", "torch", "torchmetrics", "torchvision")
+_FUNCTIONS = {"mnist_lab.callbacks.as_list", "mnist_lab.run.precision"}
 
 
 class ConfigError(LabError):
@@ -47,10 +57,26 @@ class ConfigError(LabError):
 
 
 def register_resolvers() -> None:
-    """Make `${unique:}` known: eight hex digits that tell runs of the same second apart."""
-    OmegaConf.register_new_resolver(
-        "unique", lambda: secrets.token_hex(4), use_cache=True, replace=True
-    )
+    """Make known what `conf/` computes.
+
+    `${moment:}` is date and time and eight hex digits, so that runs started together differ;
+    `${run_folder:RESUME,DATASET,MODEL}` is the folder to continue in if one is given, else a new
+    one.
+    """
+    OmegaConf.register_new_resolver("moment", _moment, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, replace=True)
+
+
+def _moment() -> str:
+    return f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{secrets.token_hex(4)}"
+
+
+def _run_folder(resume: str | None, dataset: str, model: str) -> str:
+    if resume is None:
+        return f"outputs/{dataset}/{model}/{_moment()}"
+    if not (Path(resume) / "config.yaml").is_file():  # else Hydra would make the folder
+        raise ConfigError(f"resume={resume}: there is no run here (no config.yaml)")
+    return resume
 
 
 def run_command(main: Callable[[], Any]) -> None:
@@ -81,6 +107,8 @@ def run_command(main: Callable[[], Any]) -> None:
 def _told(error: Exception) -> str:
     from hydra.errors import MissingConfigException
 
+    if isinstance(error, InterpolationResolutionError):  # around what a resolver of ours raised
+        return str(error).splitlines()[0].rpartition("while resolving interpolation: ")[2]
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
@@ -111,17 +139,57 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
 
 def in_folder(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """What `to_plain` gave (or `config.yaml` holds), with every path below `folder`."""
-    cfg = OmegaConf.create({**plain, "folder": str(folder)})
-    return typing.cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True))
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: placed(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [placed(each) for each in value]
+        return value.replace("${folder}", str(folder)) if isinstance(value, str) else value
+
+    return {**placed(plain), "folder": str(folder)}
 
 
 def fingerprint(plain: Mapping[str, Any]) -> str:
     """A hash of what determines the result: of all but paths, devices and loggers."""
-    kept = {k: v for k, v in plain.items() if k not in _WITHOUT_INFLUENCE[""]}
-    for group in ("data", "trainer"):
-        left_out = _WITHOUT_INFLUENCE[group]
-        kept[group] = {k: v for k, v in plain[group].items() if k not in left_out}
+    kept = copy.deepcopy(dict(plain))
+    for key in _WITHOUT_INFLUENCE:
+        *groups, name = key.split(".")
+        group: Any = kept
+        for each in groups:
+            group = group.get(each) if isinstance(group, dict) else None
+        if isinstance(group, dict):
+            group.pop(name, None)
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def vouch(stored: Any, trust: Sequence[str] = (), path: str = "") -> None:
+    """Refuse a configuration from a file whose targets are not of a kind that a run is built from.
+
+    Allowed are classes of torch, torchvision, lightning, torchmetrics, mnist_lab and the packages
+    named in `trust`, and the few functions of ours that `conf/` names. Nothing else is imported.
+
+    Raises:
+        ConfigError: the first other target.
+    """
+    if isinstance(stored, list):
+        stored = dict(enumerate(stored))
+    if not isinstance(stored, Mapping):
+        return
+    if "_target_" in stored:
+        dotted, key = str(stored["_target_"]), f"{path}_target_"
+        packages = (*_PACKAGES, *trust)
+        if not dotted.startswith(tuple(f"{package}." for package in packages)):
+            raise ConfigError(f"{key}={dotted}: is not of {', '.join(packages)}")
+        target = _locate(dotted, path.rstrip("."))
+        home = f"{getattr(target, '__module__', '')}."
+        known = dotted in _FUNCTIONS or dotted.startswith("mnist_lab.models.schedules.")
+        if not home.startswith(tuple(f"{package}." for package in packages)) or not (
+            inspect.isclass(target) or known or dotted.startswith(tuple(f"{t}." for t in trust))
+        ):
+            raise ConfigError(f"{key}={dotted}: is not a class that a run is built from")
+    for name, value in stored.items():
+        vouch(value, trust, f"{path}{name}.")
 
 
 def check(settings: Mapping[str, Any], target: Callable[..., Any], path: str = "") -> None:

@@ -4,55 +4,95 @@ import logging
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mnist_lab import LabError, config
+from mnist_lab import Diverged, LabError, config
 
+log = logging.getLogger(__name__)
 _started = time.perf_counter()  # of the process; of the job, in a sweep's later ones
 config.register_resolvers()
 
 
 @hydra.main(version_base="1.3", config_path=config.CONF, config_name="train")
 def main(cfg: DictConfig) -> float | None:
-    """One run as composed; its monitored value."""
+    """One run as composed, or as stored in `resume`; its monitored value."""
+    global _started
     try:
-        return _run(cfg)
+        result, monitor = _run(cfg)
     except LabError as error:
         raise CompactHydraException(str(error)) from error
-
-
-def _run(cfg: DictConfig) -> float | None:
-    global _started
-    folder = Path(cfg.folder)
-    plain = config.to_plain(cfg)
-    settings = config.in_folder(plain, folder)
-
-    from lightning.pytorch import seed_everything
-
-    from mnist_lab import run
-
-    _quieten()
-    config.check(settings, run.Settings)
-    if not 0 <= settings["seed"] < 2**32:
-        raise config.ConfigError(f"seed={settings['seed']}: must lie between 0 and {2**32 - 1}")
-    seed_everything(settings["seed"], verbose=False)
-    built = config.build(settings)
-    if not settings["trainer"].get("fast_dev_run"):
-        OmegaConf.save(OmegaConf.create(plain), folder / "config.yaml")
-    result = run.train(
-        built["data"],
-        built["model"],
-        built["trainer"],
-        init_from=built["init_from"],
-        config_hash=config.fingerprint(plain),
-        started=_started,
-    )
-    _started = time.perf_counter()
-    value: float | None = result["metrics"].get(settings["monitor"])
+    finally:
+        _started = time.perf_counter()
+    value: float | None = result["metrics"].get(monitor)
     return value
+
+
+def _run(cfg: DictConfig) -> tuple[dict[str, Any], str]:
+    """The run's result, found in its folder or made now, and the name of its monitored value."""
+    from mnist_lab import folder as run_folder
+
+    folder = Path(cfg.folder)
+    quick = bool(OmegaConf.select(cfg, "trainer.fast_dev_run"))
+    with run_folder.claimed(folder):
+        if cfg.resume is not None:
+            plain = run_folder.continued(folder, _changes(cfg))
+            if not OmegaConf.is_list(cfg.trust):
+                raise config.ConfigError(f"trust={cfg.trust}: should be a list, [PACKAGE]")
+            config.vouch(plain, tuple(cfg.trust))
+        else:
+            plain = config.to_plain(cfg)
+        settings = config.in_folder(plain, folder)
+
+        from lightning.pytorch import seed_everything
+
+        from mnist_lab import run
+
+        _quieten()
+        config.check(settings, run.Settings)
+        if not 0 <= settings["seed"] < 2**32:
+            raise config.ConfigError(f"seed={settings['seed']}: must lie between 0 and {2**32 - 1}")
+        seed_everything(settings["seed"], verbose=False)
+        built = config.build(settings)
+        if not quick:
+            run_folder.write_config(folder, plain)
+        result = run_folder.read_result(folder)
+        if result is None:
+            result = run.train(
+                built["data"],
+                built["model"],
+                built["trainer"],
+                init_from=built["init_from"],
+                resume=True,
+                config_hash=config.fingerprint(plain),
+                started=_started,
+            )
+        elif result["status"] == "completed":
+            log.info("Finished before: %s", folder)
+        else:
+            raise Diverged(f"{folder}: diverged before: {result.get('reason')}")
+    return result, settings["monitor"]
+
+
+def _changes(cfg: DictConfig) -> dict[str, Any]:
+    """What was set beside `resume`, by key."""
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.MULTIRUN:
+        raise config.ConfigError("resume continues a single run; a sweep continues when repeated")
+    if any(text.lstrip("+").startswith("hydra.run.dir") for text in hydra_config.overrides.hydra):
+        raise config.ConfigError("resume and hydra.run.dir: each names the run's folder; give one")
+    keys = [text.lstrip("+~").partition("=")[0] for text in hydra_config.overrides.task]
+    return {
+        key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+        for key in keys
+        if key not in ("resume", "trust", "checkpoint_every_n_steps")
+        for value in [OmegaConf.select(cfg, key)]
+    }
 
 
 def _quieten() -> None:

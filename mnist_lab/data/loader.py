@@ -35,12 +35,14 @@ class TensorLoader:
         self.images, self.labels = images, labels
         self.batch_size, self.shuffle, self.seed = batch_size, shuffle, seed
         self.rank, self.world_size = rank, world_size
+        if batch_size < world_size:
+            raise ValueError(f"batch_size={batch_size} is less than one image for each process")
         starts = list(range(0, len(labels), batch_size))
         if len(starts) > 1 and len(labels) - starts[-1] < world_size:
             starts.pop()
         self._bounds = [*starts, len(labels)]
-        self._epoch = -1  # the epoch under way, once there is one
-        self._position = 0  # batches of it that have been given out
+        self._epoch = self._position = 0  # so many batches of this epoch have been given out
+        self._appointed: int | None = None
         self._resumed = False
 
     def __len__(self) -> int:
@@ -48,14 +50,14 @@ class TensorLoader:
         return len(self._bounds) - 1
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        # Here, not after the last batch: who stops at len() never lets a generator finish.
-        if not (self._resumed and self._position < len(self)):
-            self._epoch += 1
-            self._position = 0
-        self._resumed = False
-        return self._batches()
-
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch: the appointed one, else the one after the last that was begun."""
+        # All is settled when the first batch is asked for: Lightning makes iterators that it never
+        # uses, appoints the epoch after it made one, and doesn't let one run to its end.
+        if self._appointed not in (None, self._epoch):
+            self._epoch, self._position = self._appointed or 0, 0
+        elif self._position and not (self._resumed and self._position < len(self)):
+            self._epoch, self._position = self._epoch + (self._appointed is None), 0
+        self._appointed, self._resumed = None, False
         order = self._order(self._epoch) if self.shuffle else None
         for index in range(self._position, len(self)):
             part = slice(self._bounds[index] + self.rank, self._bounds[index + 1], self.world_size)
@@ -65,6 +67,17 @@ class TensorLoader:
             else:
                 chosen = order[part]
                 yield self.images[chosen], self.labels[chosen]
+
+    batch_sampler = None
+
+    @property
+    def sampler(self) -> "TensorLoader":
+        """Where Lightning looks for `set_epoch`, as if this were a torch DataLoader."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Appoint the epoch to iterate over next; called by Lightning before each."""
+        self._appointed = epoch
 
     def _order(self, epoch: int) -> Tensor:
         # RandomState's streams are frozen: the same order in every future version of numpy.

@@ -1,55 +1,126 @@
-"""Reading a checkpoint that nobody vouches for."""
+"""Checkpoints: written whole, with a checksum; read as files that nobody vouches for."""
 
+import hashlib
 import importlib
-import pickle
+import io
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from mnist_lab import LabError
+from mnist_lab import Diverged, LabError, config
+from mnist_lab.files import whole
 from mnist_lab.models.classifier import Classifier
+
+# Behind the archive's end, where torch.load doesn't look: any reader of checkpoints can read ours.
+_SEAL = b"sha256:"
+_SEAL_LENGTH = len(_SEAL) + 64
 
 
 class CheckpointError(LabError):
     """A checkpoint that isn't there, isn't one, or doesn't fit."""
 
 
+class CheckpointIO(TorchCheckpointIO):
+    """How the Trainer writes and reads checkpoints: whole, sealed, and never executing anything."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Write under a temporary name, flush to disk, rename.
+
+        Raises:
+            Diverged: a weight is not finite: the previous checkpoint stays.
+            OSError: the file cannot be written; likewise.
+        """
+        for name, weight in checkpoint["state_dict"].items():
+            if weight.is_floating_point() and not bool(weight.isfinite().all()):
+                step = checkpoint["global_step"]
+                raise Diverged(f"{name} is not finite after step {step}")
+        checkpoint.setdefault("mnist_lab", {})["sealed"] = True
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        content = buffer.getbuffer()
+        Path(path).parent.mkdir(exist_ok=True)  # but not the run's folder, should it have vanished
+        with whole(Path(path), "wb") as file:
+            file.write(content)
+            file.write(_SEAL + hashlib.sha256(content).hexdigest().encode())
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """As `read`; the Trainer moves the tensors to where they belong."""
+        return read(path)
+
+
 def read(path: str | Path) -> dict[str, Any]:
     """A checkpoint's content, on the CPU; a run's folder stands for its best checkpoint.
 
-    Nothing in the file is executed (`weights_only=True`).
+    Nothing in the file is executed (`weights_only=True`), and it cannot take more memory than its
+    own size.
 
     Raises:
-        CheckpointError: no file, or no checkpoint of this package.
+        CheckpointError: no file, a damaged one, or no checkpoint of this package.
     """
     path = Path(path)
     if path.is_dir():
         path = path / "checkpoints" / "best.ckpt"
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        data = memoryview(path.read_bytes())
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file") from None
-    except (OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror}") from error
+    sealed = bytes(data[-_SEAL_LENGTH:][: len(_SEAL)]) == _SEAL
+    if sealed:
+        told = bytes(data[-64:])
+        data = data[:-_SEAL_LENGTH]
+        if hashlib.sha256(data).hexdigest().encode() != told:
+            raise CheckpointError(f"{path}: damaged: its checksum doesn't match")
+    try:
+        _refuse_expansion(data)
+        content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever unpickling makes of a file that isn't what it says
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: not a readable checkpoint: {reason}") from error
-    if not isinstance(content, dict) or "mnist_lab" not in content:
+    if not (isinstance(content, dict) and isinstance(content.get("mnist_lab"), dict)):
         raise CheckpointError(f"{path}: not a checkpoint of mnist_lab")
+    if content["mnist_lab"].get("sealed") and not sealed:
+        raise CheckpointError(f"{path}: damaged: its checksum is missing")
+    for part in ("state_dict", "hyper_parameters"):
+        if not isinstance(content.get(part), dict):
+            raise CheckpointError(f"{path}: not a checkpoint of mnist_lab: no {part}")
     return content
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> Classifier:
+def load(
+    path: str | Path, device: str | torch.device = "cpu", trust: Sequence[str] = ()
+) -> Classifier:
     """The model in a checkpoint, ready to predict: in eval mode, on `device`.
+
+    Args:
+        trust: packages beside `mnist_lab.models` whose classes the checkpoint may name.
 
     Raises:
         CheckpointError: the file cannot be read, or its weights don't fit its own settings.
     """
     content = read(path)
-    model = _class(content["mnist_lab"]["class"], path)(**content["hyper_parameters"])
+    model_class = _class(content["mnist_lab"].get("class"), path, trust)
+    settings, weights = content["hyper_parameters"], content["state_dict"]
     try:
-        model.load_state_dict(content["state_dict"])
-    except RuntimeError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+        config.check(settings, model_class)
+        with torch.device("meta"):  # shapes without memory, however large they are said to be
+            expected = model_class(**settings).state_dict()
+    except Exception as error:  # whatever a constructor makes of settings that aren't its own
+        raise CheckpointError(f"{path}: its settings don't fit: {error}") from error
+    fault = _difference(expected, weights)
+    if fault:
+        raise CheckpointError(f"{path}: {fault}")
+    model = model_class(**settings)
+    model.load_state_dict(weights)
     return model.to(device).eval()
 
 
@@ -71,18 +142,44 @@ def init_from(model: Classifier, path: str | Path) -> None:
     for name in ["mean", "std", *last]:
         if name in weights and (name in ("mean", "std") or weights[name].shape != own[name].shape):
             weights[name] = own[name]
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = "; ".join(line.strip() for line in str(error).splitlines()[1:])
-        raise CheckpointError(f"init_from={path}: {reason}") from error
+    fault = _difference(own, weights)
+    if fault:
+        raise CheckpointError(f"init_from={path}: {fault}")
+    model.load_state_dict(weights)
 
 
-def _class(dotted: str, path: str | Path) -> type[Classifier]:
-    module, _, name = dotted.rpartition(".")
-    if module.split(".")[:2] != ["mnist_lab", "models"]:
+def _refuse_expansion(data: memoryview) -> None:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = archive.infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError("it is compressed")
+        if sum(entry.file_size for entry in entries) > len(data):
+            raise ValueError("it claims to be larger than it is")
+
+
+def _difference(expected: dict[str, torch.Tensor], weights: dict[str, Any]) -> str | None:
+    """What distinguishes the weights from those that the model expects."""
+    for name in expected.keys() - weights.keys():
+        return f"{name} is missing"
+    for name in weights.keys() - expected.keys():
+        return f"{name} is not a weight of this model"
+    for name, tensor in expected.items():
+        found = weights[name]
+        if not isinstance(found, torch.Tensor):
+            return f"{name} is not a tensor"
+        if found.shape != tensor.shape:
+            return f"{name} has the shape {list(found.shape)}, not {list(tensor.shape)}"
+    return None
+
+
+def _class(dotted: Any, path: str | Path, trust: Sequence[str]) -> type[Classifier]:
+    module, _, name = str(dotted).rpartition(".")
+    if not any(f"{module}.".startswith(f"{known}.") for known in ("mnist_lab.models", *trust)):
         raise CheckpointError(f"{path}: its class {dotted} is not of mnist_lab.models")
-    found = getattr(importlib.import_module(module), name, None)
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError as error:
+        raise CheckpointError(f"{path}: its class {dotted}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Classifier)):
         raise CheckpointError(f"{path}: its class {dotted} is not a Classifier")
     return found

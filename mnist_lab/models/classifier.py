@@ -1,5 +1,6 @@
 """What every model shares: input, loss, metrics, optimizer, and what a checkpoint says of it."""
 
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Literal, TypedDict
@@ -212,8 +213,7 @@ class Classifier(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self._make_optimizer(self.parameters())
-        steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = self._make_scheduler(optimizer, steps)
+        scheduler = self._make_scheduler(optimizer, self._total_steps())
         if scheduler is None:
             return optimizer
         return {
@@ -226,8 +226,12 @@ class Classifier(L.LightningModule):
         checkpoint["mnist_lab"] = {
             "class": f"{type(self).__module__}.{type(self).__qualname__}",
             "data": datamodule.description() if datamodule is not None else None,
+            "sums": self._sums.clone(),
             "metrics": {k: shortest(v) for k, v in self.trainer.callback_metrics.items()},
         }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._sums.copy_(checkpoint["mnist_lab"]["sums"])
 
     def _evaluation_step(self, split: str, batch: tuple[Tensor, Tensor]) -> Tensor:
         images, labels = batch
@@ -254,6 +258,16 @@ class Classifier(L.LightningModule):
         assert isinstance(metrics, MetricCollection)
         assert isinstance(loss, MeanMetric)
         return metrics, loss
+
+    def _total_steps(self) -> int:
+        # Not `estimated_stepping_batches`: asked this early, it sets the training loader up before
+        # a continued run's position in it has been restored, which is then lost.
+        trainer = self.trainer
+        batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
+        limit = trainer.limit_train_batches
+        batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
+        steps = math.ceil(batches / trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
+        return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
 
     def _learning_rate(self) -> float:
         optimizer = self.optimizers()

@@ -172,4 +172,8 @@ def test_breaking_off_an_epoch_advances_it():
     expected = [epoch(whole) for _ in range(2)]
     broken = loader(10, shuffle=True)
     next(iter(broken))
+    continued = loader(10, shuffle=True)
+    continued.load_state_dict(broken.state_dict())
     assert epoch(broken) == expected[1]
+    next(iter(continued))
+    assert epoch(continued) == expected[1]

@@ -1,0 +1,197 @@
+"""Callbacks by which a run survives: what checkpoints hold, when they are written, and stops."""
+
+import logging
+import math
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal
+
+import lightning.pytorch as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
+from torch import Tensor
+
+from mnist_lab import Diverged
+
+log = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class RandomState(Callback):
+    """Every random generator's state, in each checkpoint and back again when a run continues."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        kind, keys, *rest = np.random.get_state()
+        return {
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "numpy": (kind, np.asarray(keys).tolist(), *rest),
+            "python": random.getstate(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._loaded = state_dict
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # Not when loaded: until here building the loop may draw numbers of its own.
+        if self._loaded is None:
+            return
+        torch.set_rng_state(self._loaded["torch"])
+        if len(self._loaded["cuda"]) == torch.cuda.device_count() > 0:
+            torch.cuda.set_rng_state_all(self._loaded["cuda"])
+        np.random.set_state(self._loaded["numpy"])
+        random.setstate(self._loaded["python"])
+        self._loaded = None
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """`checkpoints/best.ckpt`: the epoch with the best monitored value.
+
+    Unlike its base it still knows its best value when the run's folder has been moved.
+    """
+
+    def __init__(self, folder: str, monitor: str | None, mode: Literal["min", "max"]) -> None:
+        super().__init__(
+            Path(folder) / "checkpoints",
+            "best",
+            monitor=monitor,
+            mode=mode,
+            enable_version_counter=False,
+        )
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        moved = {**state_dict, "dirpath": self.dirpath}
+        for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            moved[key] = here(state_dict[key])
+        moved["best_k_models"] = {here(k): v for k, v in state_dict["best_k_models"].items()}
+        super().load_state_dict(moved)
+
+
+class EarlyStopping(LightningEarlyStopping):
+    """As Lightning's, but a run killed after it had stopped doesn't train on when continued."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.wait_count >= self.patience:
+            trainer.should_stop = True
+
+
+class LastCheckpoint(Checkpoint):
+    """`checkpoints/last.ckpt`: after every epoch, every N steps, and when a signal ends the run.
+
+    SIGINT, SIGTERM and SIGUSR1 let the step finish, then exit with 128 + the signal's number;
+    a second SIGINT doesn't wait. (SIGUSR2 belongs to cluster launchers.)
+    """
+
+    def __init__(self, folder: str, every_n_steps: int | None = None) -> None:
+        if every_n_steps is not None and every_n_steps < 1:
+            raise ValueError(f"every_n_steps must be at least 1, not {every_n_steps}")
+        self.folder, self.every_n_steps = Path(folder), every_n_steps
+        self.path = self.folder / "checkpoints" / "last.ckpt"
+        self._signal: int | None = None
+        self._handlers: dict[signal.Signals, Any] = {}
+        self._start = 0.0
+        self.earlier_seconds = 0.0
+        """Spent fitting by earlier processes of this run, but for what they lost."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self.earlier_seconds + time.perf_counter() - self._start}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.earlier_seconds = state_dict["seconds"]
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if stage == "fit":
+            self._start = time.perf_counter()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # Only now, so that Lightning's own handlers, with which SIGTERM ends in success, are under.
+        if threading.current_thread() is threading.main_thread():
+            self._handlers = {s: signal.signal(s, self._note) for s in SIGNALS}
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self._restore()
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        self._restore()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._restore()
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
+    ) -> None:
+        if trainer.is_last_batch:
+            return  # the epoch's end follows, after validation
+        due = self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0
+        if due or self._signal:
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._save(trainer)
+
+    def _save(self, trainer: L.Trainer) -> None:
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by the Trainer
+            trainer.save_checkpoint(self.path)
+        if self._signal:
+            name = signal.Signals(self._signal).name
+            log.info("Stopped by %s after step %d.", name, trainer.global_step)
+            log.info("Continue with: python -m mnist_lab.train resume=%s", self.folder)
+            raise SystemExit(128 + self._signal)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._signal is not None and number == signal.SIGINT:
+            raise SystemExit(128 + number)
+        self._signal = number
+
+    def _restore(self) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._handlers = {}
+
+
+class Divergence(Callback):
+    """Ends a run whose loss is not finite, before a checkpoint of it is written.
+
+    On a CPU every step is looked at; elsewhere, where looking would make the device wait, every
+    `log_every_n_steps`-th and the epoch's last.
+    """
+
+    _loss: Tensor | None = None
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *args: Any
+    ) -> None:
+        self._loss = outputs["loss"].detach()
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by the Trainer
+        if self._loss.device.type == "cpu" or trainer.global_step % every == 0:
+            self._look(trainer)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._look(trainer)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._look(trainer)
+
+    def _look(self, trainer: L.Trainer) -> None:
+        if self._loss is None or math.isfinite(self._loss.item()):
+            return
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        raise Diverged(
+            f"the training loss is {self._loss.item()} at step {trainer.global_step}, "
+            f"learning rate {float(rate):g}"
+        )

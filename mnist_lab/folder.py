@@ -1,0 +1,173 @@
+"""A run's folder: who may use it, what it was made from, and what it holds already."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from mnist_lab import LabError, config
+from mnist_lab.files import whole
+
+MAX_CONFIG_BYTES = 1 << 20
+MAX_DEPTH = 30
+
+# What may be set beside `resume`, by key.
+CHANGEABLE = {
+    "trainer.max_epochs",
+    "data.root",
+    "data.mirror",
+    "data.device",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+}
+_BOUND_TO_LENGTH = ("schedules.onecycle", "schedules.cosine")
+
+
+class FolderError(LabError):
+    """A run's folder that cannot be used as asked."""
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep every other process out of the folder.
+
+    Raises:
+        FolderError: another process is using it.
+    """
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise FolderError(f"{folder}: another process is running in this folder") from None
+    except OSError as error:
+        raise FolderError(f"{folder}: cannot be used: {error}") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """What `config.yaml` says: plain data, nothing of it resolved or instantiated.
+
+    Raises:
+        FolderError: no such file, or it isn't a configuration.
+    """
+    path = folder / "config.yaml"
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise FolderError(f"{path}: larger than any configuration")
+        text = path.read_text(encoding="utf-8")
+        # An alias would let a few lines stand for a structure of any size.
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise FolderError(f"{path}: contains YAML aliases")
+        content = yaml.safe_load(text)
+    except FileNotFoundError:
+        raise FolderError(f"{folder}: there is no run here (no config.yaml)") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FolderError(f"{path}: cannot be read: {reason}") from error
+    groups = ("data", "model", "trainer")
+    if not (isinstance(content, dict) and all(isinstance(content.get(g), dict) for g in groups)):
+        raise FolderError(f"{path}: not the configuration of a run")
+    if _depth(content) > MAX_DEPTH:
+        raise FolderError(f"{path}: nested too deeply")
+    return content
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The finished run's result, or None while there is none.
+
+    Raises:
+        FolderError: `result.json` isn't one.
+    """
+    path = folder / "result.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise FolderError(f"{path}: cannot be read: {error}") from error
+    if not (isinstance(content, dict) and isinstance(content.get("metrics"), dict)):
+        raise FolderError(f"{path}: not the result of a run")
+    return content
+
+
+def write_config(folder: Path, plain: Mapping[str, Any]) -> None:
+    """Put `config.yaml` into a folder that is new, or of a run with the same configuration.
+
+    Raises:
+        FolderError: the folder is that of another run.
+    """
+    if (folder / "config.yaml").exists():
+        before = read_config(folder)
+        if config.fingerprint(before) != config.fingerprint(plain):
+            keys = ", ".join(_differing(before, plain)[:3])
+            raise FolderError(f"{folder}: holds a run with other settings: {keys}")
+    _replace_config(folder, plain)
+
+
+def continued(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored configuration with the changes that may be made beside `resume`.
+
+    With more epochs the folder's configuration is the new one, and its result is gone.
+
+    Raises:
+        FolderError: a change that cannot be made, or no run to continue.
+    """
+    plain = read_config(folder)
+    before = config.fingerprint(plain)
+    epochs = plain["trainer"].get("max_epochs")
+    for key, value in changes.items():
+        if key not in CHANGEABLE:
+            raise FolderError(
+                f"{key}: cannot be set beside resume={folder}, which has its own settings; "
+                f"only these can: {', '.join(sorted(CHANGEABLE))}"
+            )
+        group, _, name = key.partition(".")
+        plain[group][name] = value
+    if config.fingerprint(plain) != before:
+        longer = plain["trainer"]["max_epochs"]
+        if not (isinstance(longer, int) and isinstance(epochs, int) and longer > epochs):
+            raise FolderError(f"trainer.max_epochs={longer}: can only grow, from {epochs}")
+        schedule = (plain.get("scheduler") or {}).get("_target_", "")
+        if schedule.endswith(_BOUND_TO_LENGTH):
+            raise FolderError(
+                f"trainer.max_epochs={longer}: {schedule} was laid out for {epochs} epochs"
+            )
+        (folder / "result.json").unlink(missing_ok=True)
+        _replace_config(folder, plain)
+    return plain
+
+
+def _replace_config(folder: Path, plain: Mapping[str, Any]) -> None:
+    try:
+        with whole(folder / "config.yaml") as file:
+            yaml.safe_dump(dict(plain), file, sort_keys=False)
+    except OSError as error:
+        raise FolderError(f"{folder}: cannot be written to: {error}") from error
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "") -> list[str]:
+    names = []
+    for key in dict.fromkeys([*one, *other]):
+        a, b = one.get(key), other.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            names += _differing(a, b, f"{path}{key}.")
+        elif a != b:
+            names.append(f"{path}{key}")
+    return names
+
+
+def _depth(content: Any) -> int:
+    depth, level = 0, [content]
+    while level and depth <= MAX_DEPTH:
+        depth += 1
+        nested = [x for x in level if isinstance(x, dict | list)]
+        level = [y for x in nested for y in (x.values() if isinstance(x, dict) else x)]
+    return depth

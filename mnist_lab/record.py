@@ -1,0 +1,194 @@
+"""What a finished run leaves beside its checkpoints: result, predictions, tables, figures."""
+
+import csv
+import json
+import logging
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import lightning.pytorch as L
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+import mnist_lab
+from mnist_lab.callbacks import History, Predictions
+from mnist_lab.data import DataModule
+from mnist_lab.files import whole
+from mnist_lab.models import Classifier
+from mnist_lab.models.classifier import shortest
+
+log = logging.getLogger(__name__)
+Result = dict[str, Any]
+
+VALIDATED = ("val/loss", "val/accuracy")
+TESTED = ("test/loss", "test/accuracy", "test/f1", "test/precision", "test/recall")
+
+
+def result_of(
+    status: str,
+    data: DataModule,
+    model: Classifier,
+    trainer: L.Trainer,
+    seconds: Mapping[str, float | None],
+    best: Mapping[str, Any] | None = None,
+    config_hash: str | None = None,
+) -> Result:
+    """The content of `result.json`.
+
+    Args:
+        status: `completed` or `diverged`; without a `best` there are no metrics.
+        seconds: by phase: `data`, `fit`, `test`, `total`.
+        best: epoch and metrics of the checkpoint that was tested.
+    """
+    tested = trainer.callback_metrics if best is not None else {}
+    found = {**(best["metrics"] if best is not None else {}), **tested}
+    batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+    images = batches / len(data.train_dataloader()) * len(data.tensors("train")[1])
+    fit = seconds["fit"] or 0
+    return {
+        "status": status,
+        "metrics": {
+            key: shortest(found[key]) if key in found else None for key in (*VALIDATED, *TESTED)
+        },
+        "per_class": _per_class(model.per_class, data.classes) if best is not None else None,
+        "best_epoch": best["epoch"] if best is not None else None,
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "seconds": dict(seconds),
+        "images_per_second": images / fit if fit else None,
+        "seed": data.seed,
+        "dataset": data.source.name,
+        "model": model.name,
+        "device": _device(trainer),
+        "config_hash": config_hash,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "lightning": lightning.__version__,
+            "mnist_lab": mnist_lab.__version__,
+        },
+        "git": _git(),
+    }
+
+
+def write_result(folder: Path, result: Result) -> None:
+    """`result.json`, last and whole: it says that the run is finished."""
+    with whole(folder / "result.json") as file:
+        json.dump(result, file, indent=2)
+        file.write("\n")
+
+
+def write_tables(folder: Path, result: Result, predictions: Predictions) -> None:
+    """`predictions.csv`, a row an image of the test split, and `per_class.csv`."""
+    probabilities, labels = predictions.probabilities(), predictions.labels()
+    confidence, guess = probabilities.max(1)
+    columns = (labels, guess, confidence, probabilities)
+    names = [f"p{i}" for i in range(probabilities.shape[1])]
+    with whole(folder / "predictions.csv", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["index", "truth", "prediction", "confidence", *names])
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        for index, (truth, prediction, sure, each) in enumerate(rows):
+            writer.writerow([index, truth, prediction, f"{sure:.6g}", *(f"{p:.6g}" for p in each)])
+    with whole(folder / "per_class.csv", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["class", "precision", "recall", "f1", "support"])
+        for name, values in result["per_class"].items():
+            writer.writerow([name, *values.values()])
+
+
+def draw_figures(
+    folder: Path, model: Classifier, data: DataModule, trainer: L.Trainer, best_epoch: int
+) -> None:
+    """`figures/`: the test split's confusion matrix, and the learning curves."""
+    from mnist_lab import figures
+
+    target = folder / "figures"
+    target.mkdir(exist_ok=True)
+    counts = model.confusion["test"]
+    drawn = {"confusion_matrix": figures.confusion_matrix(counts, data.classes, "test")}
+    history = next((x for x in trainer.loggers if isinstance(x, History)), None)
+    if history is not None:
+        drawn["curves"] = figures.curves(history.series(), best_epoch)
+    for name, figure in drawn.items():
+        with whole(target / f"{name}.png", "wb") as file:
+            figure.savefig(file, format="png", dpi=200)
+
+
+def result_table(result: Result) -> str:
+    """What a user wants to know of a result, for the console."""
+    table = Table("metric", "value", title=f"{result['model']} on {result['dataset']}")
+    for name, value in result["metrics"].items():
+        table.add_row(name, "-" if value is None else f"{value:.4f}")
+    table.add_row("best epoch", f"{result['best_epoch'] + 1} of {result['epochs']}")
+    table.add_row("fit", f"{result['seconds']['fit']:.1f} s")
+    table.add_row("images per second", f"{result['images_per_second']:,.0f}")
+    return _text(table)
+
+
+def layer_table(model: Classifier) -> str:
+    """Every layer with its output shape for a batch of one, its parameters, and the totals."""
+    table = Table("layer", "output shape", "parameters", title=model.name)
+    outputs: list[int] = []
+
+    def row(layer: nn.Module, inputs: Any, output: Tensor) -> None:
+        count = sum(p.numel() for p in layer.parameters())
+        table.add_row(type(layer).__name__, str(list(output.shape)), f"{count:,}")
+        outputs.append(output.numel())
+
+    layers = [m for m in model.network.modules() if not list(m.children())]
+    hooks = [layer.register_forward_hook(row) for layer in layers]
+    training = model.training
+    with torch.no_grad():
+        model.eval()(model.example_input_array)
+    model.train(training)
+    for hook in hooks:
+        hook.remove()
+    total = sum(p.numel() for p in model.parameters())
+    table.add_section()
+    table.add_row("total", "", f"{total:,}")
+    memory = f"{total * 4 / 2**20:.2f} MiB of weights, {sum(outputs) * 4 / 2**10:.0f} KiB"
+    return f"{_text(table)}\n{memory} of outputs per image"
+
+
+def _text(table: Table) -> str:
+    console = Console(width=100, file=None, record=False)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get().rstrip()
+
+
+def _per_class(values: Mapping[str, Tensor], classes: Sequence[str]) -> dict[str, dict[str, float]]:
+    return {
+        name: {key: shortest(values[key][index]) for key in ("precision", "recall", "f1")}
+        | {"support": int(values["support"][index])}
+        for index, name in enumerate(classes)
+    }
+
+
+def _device(trainer: L.Trainer) -> str:
+    device = trainer.strategy.root_device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _git() -> dict[str, str | bool] | None:
+    """Commit of the checkout that the package lies in; None for an installed one."""
+    package = Path(__file__).resolve().parent
+
+    def git(*args: str) -> str:
+        command = ["git", "-C", str(package), *args]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) != package.parent:
+            return None
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):  # no git here, or no repository
+        return None

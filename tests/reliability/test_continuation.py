@@ -1,0 +1,122 @@
+"""A run that was cut off anywhere and continued ends bitwise where an uninterrupted one does."""
+
+import copy
+from functools import partial
+
+import pytest
+import torch
+from lightning.pytorch import seed_everything
+from lightning.pytorch.callbacks import Callback
+
+from mnist_lab import models, run
+from mnist_lab.data import DataModule, Digits, RandomAffine
+from mnist_lab.models import schedules
+
+BATCHES = 5  # in an epoch
+EPOCHS = 4
+
+
+class CutOff(Exception):
+    pass
+
+
+class Cut(Callback):
+    """Ends the process's work at a moment of the fit loop, as a kill would."""
+
+    def __init__(self, moment: str, at: int) -> None:
+        self.moment, self.at = moment, at
+
+    def on_train_batch_start(self, trainer, *_):
+        if self.moment == "before step" and trainer.global_step == self.at:
+            raise CutOff
+
+    def on_validation_start(self, trainer, _):
+        if self.moment == "validation" and trainer.current_epoch == self.at:
+            raise CutOff
+
+    def on_train_epoch_start(self, trainer, _):
+        if self.moment == "epoch start" and trainer.current_epoch == self.at:
+            raise CutOff
+
+
+def fit(folder, cut=None, every=None, optimizer=None, scheduler=None, model=None, patience=99):
+    """One process's part of a run; the whole of it unless cut off."""
+    seed_everything(3, verbose=False)
+    data = DataModule(
+        Digits(), batch_size=32, train_size=32 * BATCHES - 7, val_size=100, seed=3,
+        augment=RandomAffine(10, 0.1, 2),
+    )  # fmt: skip
+    network = copy.deepcopy(model or {"class": models.ConvNet})
+    network = network.pop("class")(
+        **network,
+        optimizer=optimizer or partial(torch.optim.SGD, lr=0.05, momentum=0.9),
+        scheduler=scheduler or schedules.constant,
+    )
+    trainer = run.default_trainer(
+        folder, max_epochs=EPOCHS, accelerator="cpu",
+        callbacks={"last": {"every_n_steps": every}, "early_stopping": {"patience": patience}},
+    )  # fmt: skip
+    if cut is not None:
+        trainer.callbacks.insert(0, cut)
+    return run.train(data, network, trainer, resume=True)
+
+
+def cut_and_continue(folder, cuts, **settings):
+    for cut in cuts:
+        with pytest.raises(CutOff):
+            fit(folder, cut, **settings)
+    return fit(folder, **settings)
+
+
+def assert_same_end(one, other):
+    """Weights, optimizer, random state and history are the same to the last bit."""
+    for name in ("last", "best"):
+        a = models.read(one / "checkpoints" / f"{name}.ckpt")
+        b = models.read(other / "checkpoints" / f"{name}.ckpt")
+        assert a["state_dict"].keys() == b["state_dict"].keys()
+        for key, value in a["state_dict"].items():
+            assert torch.equal(value, b["state_dict"][key]), key
+        for key in ("global_step", "epoch"):
+            assert a[key] == b[key]
+    assert str(a["optimizer_states"]) == str(b["optimizer_states"])
+    assert (one / "metrics.csv").read_text() == (other / "metrics.csv").read_text()
+    assert (one / "predictions.csv").read_text() == (other / "predictions.csv").read_text()
+
+
+CONVNET = {
+    "class": models.ConvNet,
+    "widths": ((4,), (6,)),
+    "dropout": 0.3,
+    "hidden": (16,),
+    "hidden_dropout": 0.4,
+}
+HARD = {"model": CONVNET, "scheduler": partial(schedules.onecycle, peak=0.1)}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, fit(folder, **HARD)
+
+
+@pytest.mark.parametrize("every", [None, 1, 3])
+@pytest.mark.parametrize(
+    "cuts",
+    [
+        [("before step", 0)],
+        [("before step", 3)],
+        [("before step", 7)],
+        [("before step", 10)],
+        [("epoch start", 2)],
+        [("validation", 0)],
+        [("validation", 2)],
+        [("before step", 4), ("before step", 13)],
+        [("validation", 1), ("before step", 12), ("epoch start", 3), ("before step", 19)],
+    ],
+    ids=str,
+)
+def test_continued_is_bitwise_uninterrupted(cuts, every, tmp_path, whole):
+    result = cut_and_continue(tmp_path, [Cut(*cut) for cut in cuts], every=every, **HARD)
+    assert_same_end(whole[0], tmp_path)
+    assert result["metrics"] == whole[1]["metrics"]
+    assert (result["steps"], result["epochs"]) == (BATCHES * EPOCHS, EPOCHS)
