@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import math
 import sys
 import time
 from argparse import Namespace
@@ -162,13 +163,11 @@ class History(Logger):
                 writer.writerow({"epoch": number, **row})
 
     def series(self) -> dict[str, list[float]]:
-        """Each quantity's values from the first epoch on."""
+        """Each quantity's values from the first epoch on; NaN where there is none."""
         rows = self._read() if self._rows is None else self._rows
-        series: dict[str, list[float]] = {}
-        for _, row in sorted(rows.items()):
-            for key, value in row.items():
-                series.setdefault(key, []).append(value)
-        return series
+        names = {name for row in rows.values() for name in row}
+        epochs = range(max(rows, default=-1) + 1)
+        return {name: [rows.get(e, {}).get(name, math.nan) for e in epochs] for name in names}
 
     def _read(self) -> dict[int, dict[str, float]]:
         if not self.path.exists():

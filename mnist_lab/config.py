@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 import sys
+import threading
 import time
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -89,19 +90,36 @@ def run_command(main: Callable[[], Any]) -> None:
 
     full = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    threading.excepthook = _quiet_writers
     try:
         main()
     except (LabError, CompactHydraException, OmegaConfBaseException) as error:
         if full:
             raise
         sys.exit(_told(error))
+    except KeyboardInterrupt:  # outside of training, which ends by itself
+        print("Stopped.", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if full:
+            raise
+        sys.exit(str(error))
     except ValueError as error:
+        if not full and isinstance(error.__cause__, OSError):  # the log that cannot be opened
+            sys.exit(str(error.__cause__))
         if full or not str(error).startswith("Config group override"):  # GROUP=null
             raise
         sys.exit(str(error))
     finally:
+        threading.excepthook = threading.__excepthook__
         if not full:
             del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _quiet_writers(failed: threading.ExceptHookArgs) -> None:
+    # TensorBoard's thread also hands what it met, a full disk say, to whoever writes next.
+    if not type(failed.thread).__module__.startswith("tensorboard."):
+        threading.__excepthook__(failed)
 
 
 def _told(error: Exception) -> str:
@@ -128,6 +146,13 @@ def console_handler() -> logging.Handler:
     return RichHandler(
         show_time=False, show_level=False, show_path=False, markup=False, highlighter=None
     )
+
+
+class LogFile(logging.FileHandler):
+    """A log that cannot be written is an error like any other, not a traceback on the console."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        raise  # called while the error is being handled
 
 
 def to_plain(cfg: DictConfig) -> dict[str, Any]:

@@ -154,9 +154,9 @@ class LastCheckpoint(Checkpoint):
             raise SystemExit(128 + self._signal)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._signal is not None and number == signal.SIGINT:
-            raise SystemExit(128 + number)
         self._signal = number
+        if number == signal.SIGINT:  # the next one ends the process, whatever it is doing
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     def _restore(self) -> None:
         for number, handler in self._handlers.items():

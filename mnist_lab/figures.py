@@ -49,18 +49,21 @@ def curves(history: Mapping[str, Sequence[float]], best_epoch: int | None = None
 
     Args:
         history: values per epoch under `train/loss`, `val/loss`, `train/accuracy` and
-            `val/accuracy`, from epoch 0 on; a missing series is left out.
+            `val/accuracy`, from epoch 0 on, NaN where there is none; a missing series is left out.
     """
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         for split, color in (("train", "#0072B2"), ("val", "#D55E00")):
-            if values := history.get(f"{split}/{quantity}"):
+            values = np.asarray(history.get(f"{split}/{quantity}", []), dtype=float)
+            (epochs,) = np.nonzero(np.isfinite(values))
+            if len(epochs):
                 label = "validation" if split == "val" else split
-                axes.plot(range(len(values)), values, "o-", ms=3, color=color, label=label)
+                axes.plot(epochs, values[epochs], "o-", ms=3, color=color, label=label)
         if best_epoch is not None:
             axes.axvline(best_epoch, color="grey", ls=":", lw=1, label=f"chosen: {best_epoch}")
         axes.set(xlabel="epoch", ylabel=quantity)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-        axes.legend()
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
     return figure

@@ -1,14 +1,30 @@
-"""What tests share: MNIST where it can be had, a small dataset without it, threads."""
+"""What tests share: MNIST where it can be had, a small dataset without it, the command."""
 
+import logging
 import os
+import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
 
+from mnist_lab import config as lab_config
+from mnist_lab import train
 from mnist_lab.data import DataModule, Digits
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run tests marked slow")
+
+
+def pytest_collection_modifyitems(config, items) -> None:
+    if not config.getoption("--slow"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
 
 
 def pytest_configure() -> None:
@@ -43,3 +59,31 @@ def mnist_source():
 def digits() -> DataModule:
     """The bundled digits: 1,237 to train on, 200 for validation, 360 for test."""
     return DataModule(Digits(), val_size=200)
+
+
+class Called(NamedTuple):
+    status: int | None
+    out: str
+    err: str
+
+
+@pytest.fixture
+def lab_train(tmp_path, monkeypatch, capsys):
+    """`python -m mnist_lab.train ARGUMENTS` in an empty folder, within this process."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    handlers = logging.root.handlers[:]
+
+    def call(*arguments: str) -> Called:
+        monkeypatch.setattr(sys, "argv", ["train", *arguments, "hydra.job.name=train"])
+        status: int | None = 0
+        try:
+            lab_config.run_command(train.main)
+        except SystemExit as stop:
+            status = stop.code if isinstance(stop.code, int) else 1
+            print(stop.code if isinstance(stop.code, str) else "", file=sys.stderr)
+        return Called(status, *capsys.readouterr())
+
+    yield call
+    logging.root.handlers = handlers
+    assert "HYDRA_FULL_ERROR" not in os.environ

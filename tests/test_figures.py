@@ -93,7 +93,7 @@ def test_curves_leave_out_what_is_missing():
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     ("classes", "size"),
-    [(2, 3), (10, 4), (26, 12)],
+    [(2, 1), (10, 12)],
 )
 def test_confusion_matrices_render_without_warnings(classes, size):
     counts = np.random.RandomState(0).poisson(5, (classes, classes))

@@ -33,14 +33,16 @@ class RandomAffine:
         cos, sin = torch.cos(angle), torch.sin(angle)
         zoom = 1 / (1 + scale * self.scale)
         # An output pixel's place in the input, in coordinates from -1 to 1 along each axis.
-        right, down = right * (2 * self.shift / width), down * (2 * self.shift / height)
-        theta = torch.stack(
+        turn = torch.stack(
             [
-                torch.stack([cos, sin * (height / width), -right], 1),
-                torch.stack([-sin * (width / height), cos, -down], 1),
+                torch.stack([cos, sin * (height / width)], 1),
+                torch.stack([-sin * (width / height), cos], 1),
             ],
             1,
-        ) * torch.stack([zoom, zoom, torch.ones_like(zoom)], 1).unsqueeze(1)
+        ) * zoom.view(-1, 1, 1)
+        offset = torch.stack([right / width, down / height], 1) * (2 * self.shift)
+        # The shift comes last, so that it is what it says whatever the rotation and scale.
+        theta = torch.cat([turn, -turn @ offset.unsqueeze(2)], 2)
         grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
         moved = functional.grid_sample(
             images.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False

@@ -206,6 +206,8 @@ def _count(name: str, size: int | float, available: int) -> int:
     if isinstance(size, float) and not 0 < size < 1:
         raise ValueError(f"{name}={size}: a fraction lies between 0 and 1; a count has no point")
     count = round(size * available) if isinstance(size, float) else size
+    if isinstance(size, float) and count == 0:
+        raise ValueError(f"{name}={size}: of {available} images that is none; 0 would say so")
     if not 0 <= count <= available:
         raise ValueError(f"{name} must lie between 0 and {available}, not {size}")
     return count

@@ -8,6 +8,7 @@ import os
 import shutil
 import struct
 import urllib.request
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from http.client import HTTPException
@@ -81,7 +82,7 @@ class IDXSource(Source):
                 for archive in self.md5:
                     path = folder / archive.removesuffix(".gz")
                     if path.exists():
-                        fault = self._fault(path, path)
+                        fault = self._fault(path, path.name, self._known_md5(path))
                         if fault is None:
                             continue
                         log.info("%s is damaged (%s): fetching it again", path, fault)
@@ -100,24 +101,26 @@ class IDXSource(Source):
         labels = read_idx(root / self.name / f"{prefix}-labels-idx1-ubyte")
         return torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).long()
 
-    def _fault(self, path: Path, name: Path) -> str | None:
+    def _fault(self, path: Path, name: str, md5: str | None) -> str | None:
         """What is wrong with the extracted file at `path`, which is to be called `name`."""
-        split: Split = "train" if name.name.startswith("train") else "test"
+        split: Split = "train" if name.startswith("train") else "test"
         try:
             array = read_idx(path)
         except DataError as error:
             return str(error)
-        expected = (self.sizes[split], 28, 28) if "idx3" in name.name else (self.sizes[split],)
+        expected = (self.sizes[split], 28, 28) if "idx3" in name else (self.sizes[split],)
         if array.shape != expected:
             return f"its shape is {array.shape}, not {expected}"
         if array.ndim == 1 and int(array.max()) >= len(self.classes):
             return f"label {int(array.max())} among {len(self.classes)} classes"
-        # Without a published sum, the one taken when the verified archive was extracted.
-        noted = name.with_name(name.name + ".md5")
-        known = self.md5_extracted.get(name.name) or (
-            noted.read_text().strip() if noted.exists() else None
-        )
-        return "MD5 differs" if known and _md5(path) != known else None
+        return "MD5 differs" if md5 and _md5(path) != md5 else None
+
+    def _known_md5(self, path: Path) -> str | None:
+        """The published sum, else the one noted when the verified archive was extracted."""
+        note = _note(path)
+        if path.name in self.md5_extracted or not note.exists():
+            return self.md5_extracted.get(path.name)
+        return note.read_text(errors="replace").strip() or "empty"
 
     def _fetch(self, archive: str, path: Path, mirror: str | None) -> None:
         """Download, verify, extract, verify, and only then give the file its name."""
@@ -138,14 +141,18 @@ class IDXSource(Source):
                     size = packed.stat().st_size
                     tried.append(f"  {url}: {size} bytes came, with another MD5 than published")
                     continue
-                with gzip.open(packed) as source, open(extracted, "wb") as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
-                fault = self._fault(extracted, path)
+                try:
+                    with gzip.open(packed) as source, open(extracted, "wb") as target:
+                        shutil.copyfileobj(source, target, 1 << 20)
+                except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                    tried.append(f"  {url}: {error}")
+                    continue
+                fault = self._fault(extracted, path.name, self.md5_extracted.get(path.name))
                 if fault:
                     tried.append(f"  {url}: {fault}")
                     continue
                 if path.name not in self.md5_extracted:
-                    path.with_name(path.name + ".md5").write_text(_md5(extracted) + "\n")
+                    _note(path).write_text(_md5(extracted) + "\n")
                 os.replace(extracted, path)
                 return
         finally:
@@ -207,6 +214,10 @@ def read_idx(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
             return np.fromfile(file, np.uint8).reshape(shape)
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(path.name + ".md5")
 
 
 def _as_url(mirror: str) -> str:

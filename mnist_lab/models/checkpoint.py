@@ -134,14 +134,14 @@ def init_from(model: Classifier, path: str | Path) -> None:
         CheckpointError: the file cannot be read, or is of another architecture.
     """
     try:
-        weights = read(path)["state_dict"]
+        content = read(path)
     except CheckpointError as error:
         raise CheckpointError(f"init_from={error}") from error
-    own = model.state_dict()
-    last = [name for name in own if name.startswith("network.")][-2:]
-    for name in ["mean", "std", *last]:
-        if name in weights and (name in ("mean", "std") or weights[name].shape != own[name].shape):
-            weights[name] = own[name]
+    own, weights = model.state_dict(), dict(content["state_dict"])
+    kept = ["mean", "std"]
+    if content["hyper_parameters"].get("num_classes") != model.num_classes:
+        kept += [name for name in own if name.startswith("network.")][-2:]
+    weights |= {name: own[name] for name in kept if name in weights}
     fault = _difference(own, weights)
     if fault:
         raise CheckpointError(f"init_from={path}: {fault}")
@@ -169,6 +169,10 @@ def _difference(expected: dict[str, torch.Tensor], weights: dict[str, Any]) -> s
             return f"{name} is not a tensor"
         if found.shape != tensor.shape:
             return f"{name} has the shape {list(found.shape)}, not {list(tensor.shape)}"
+        if (found.layout, found.device.type, found.dtype) != (torch.strided, "cpu", tensor.dtype):
+            return f"{name} is a {found.layout} tensor of {found.dtype} on {found.device}"
+        if found.untyped_storage().nbytes() < found.numel() * found.itemsize:
+            return f"{name} is larger than what is stored of it"
     return None
 
 

@@ -1,7 +1,7 @@
 """What every model shares: input, loss, metrics, optimizer, and what a checkpoint says of it."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Literal, TypedDict
 
@@ -112,6 +112,7 @@ class Classifier(L.LightningModule):
         # Of this constructor and the subclass's: plain values, so that a checkpoint is loadable
         # with weights_only=True. Optimizer and schedule are the run's, not the model's.
         self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
+        self.hparams.update({key: _plain(value) for key, value in self.hparams.items()})
         self.name = name or type(self).__name__.lower()
         self.num_classes, self.image_size, self.resize = num_classes, image_size, resize
         self.normalize, self.label_smoothing = normalize, label_smoothing
@@ -263,16 +264,27 @@ class Classifier(L.LightningModule):
         # Not `estimated_stepping_batches`: asked this early, it sets the training loader up before
         # a continued run's position in it has been restored, which is then lost.
         trainer = self.trainer
-        batches = len(trainer.datamodule.train_dataloader())  # type: ignore[attr-defined]
+        data = getattr(trainer, "datamodule", None)
+        epochs = trainer.max_epochs
+        if data is None or epochs is None or epochs < 0:
+            return int(trainer.estimated_stepping_batches)
+        batches = len(data.train_dataloader())
         limit = trainer.limit_train_batches
         batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
-        steps = math.ceil(batches / trainer.accumulate_grad_batches) * (trainer.max_epochs or 1)
+        steps = math.ceil(batches / trainer.accumulate_grad_batches) * epochs
         return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
 
     def _learning_rate(self) -> float:
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
         return float(optimizer.param_groups[0]["lr"])
+
+
+def _plain(value: Any) -> Any:
+    """Lists for all that is like one: OmegaConf's are not loadable with weights_only=True."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(each) for each in value]
+    return value
 
 
 def shortest(value: Tensor | float) -> float:

@@ -18,6 +18,9 @@ def onecycle(
     Smith and Topin, "Super-Convergence" (2018). The optimizer's own learning rate and (first)
     momentum are replaced.
     """
+    _check_warmup(warmup)
+    if peak <= 0:
+        raise ValueError(f"peak must be positive, not {peak}")
     return OneCycleLR(optimizer, max_lr=peak, total_steps=total_steps, pct_start=warmup)
 
 
@@ -26,6 +29,7 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.0) -> LRSch
 
     Loshchilov and Hutter, "SGDR" (2017), without restarts.
     """
+    _check_warmup(warmup)
     rise = round(warmup * total_steps)
 
     def factor(step: int) -> float:
@@ -38,4 +42,13 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.0) -> LRSch
 
 def step(optimizer: Optimizer, total_steps: int, every: int, factor: float) -> LRScheduler:
     """The learning rate times `factor` after every `every` training steps."""
+    if every < 1:
+        raise ValueError(f"every must be at least 1, not {every}")
+    if factor <= 0:
+        raise ValueError(f"factor must be positive, not {factor}")
     return StepLR(optimizer, step_size=every, gamma=factor)
+
+
+def _check_warmup(warmup: float) -> None:
+    if not 0 <= warmup <= 1:
+        raise ValueError(f"warmup is a share of the steps, from 0 to 1, not {warmup}")

@@ -63,10 +63,9 @@ def test_each_image_once_over_ranks_that_step_together(n, batch_size, world_size
     check_ranks(n, batch_size, world_size, shuffle)
 
 
-@given(numbers, st.integers(2, 8), st.data())
-def test_no_rank_goes_without_images_where_a_batch_has_fewer_than_ranks(n, world_size, data):
-    assume(n >= world_size)
-    check_ranks(n, data.draw(st.integers(1, world_size - 1)), world_size, shuffle=False)
+def test_a_batch_must_hold_an_image_for_each_rank():
+    with pytest.raises(ValueError, match="batch_size=3 is less than one image for each process"):
+        loader(10, 3, world_size=4)
 
 
 @given(numbers, numbers)

@@ -197,6 +197,33 @@ def test_order_of_an_epoch_is_that_of_its_number(digits):
         torch.testing.assert_close(seen, labels[order])
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"max_epochs": 2}, 40),
+        ({"max_epochs": 2, "limit_train_batches": 0.35}, 14),
+        ({"max_epochs": 2, "limit_train_batches": 3, "accumulate_grad_batches": 2}, 4),
+        ({"max_epochs": 2, "max_steps": 5}, 5),
+        ({"max_epochs": 1, "max_steps": 50}, 20),
+        ({"max_epochs": -1, "max_steps": 25}, 25),
+    ],
+)
+def test_a_schedule_is_told_how_many_steps_there_will_be(digits, settings, expected):
+    told = []
+    model = MLP(hidden=[4], scheduler=lambda optimizer, steps: told.append(steps))
+    trainer = make_trainer(limit_val_batches=0, **settings)
+    trainer.fit(model, digits)
+    assert (told[-1], trainer.global_step) == (expected, expected)
+
+
+@pytest.mark.filterwarnings("ignore:You defined a `validation_step`")
+def test_training_takes_a_loader_without_a_datamodule():
+    model = MLP(hidden=[4], normalize="none")
+    trainer = make_trainer(max_epochs=1)
+    trainer.fit(model, TensorLoader(noise(20, 1, 28, 28), torch.arange(20) % 10, 5))
+    assert trainer.global_step == 4
+
+
 def test_the_given_optimizer_keeps_its_rate_without_a_schedule(digits):
     model = MLP(hidden=[4], optimizer=partial(SGD, lr=0.05, momentum=0.8))
     recorder = Recorder()
@@ -300,7 +327,10 @@ def test_predictions_are_logits_of_batches_with_or_without_labels():
         ({"image_size": 0}, "image_size must be at least 1, not 0"),
         ({"optimizer": partial(Adam, lr=-1)}, "learning rate: -1"),
         ({"optimizer": partial(SGD, lr=0.1, momentum=-1)}, "momentum value: -1"),
-        ({"scheduler": partial(schedules.onecycle, peak=0.1, warmup=2.0)}, "pct_start"),
+        (
+            {"scheduler": partial(schedules.onecycle, peak=0.1, warmup=2.0)},
+            "warmup is a share of the steps",
+        ),
         ({"dropout": 1.5}, "dropout probability"),
     ],
 )

@@ -137,11 +137,12 @@ def test_convnet_layers_stand_in_the_order_asked_for(where, expected):
     assert biases == [where != "before"] * 3
 
 
-def test_convnet_drops_out_after_each_pooling_and_each_hidden_layer():
+def test_shipped_models_drop_out_where_their_settings_say():
     model = build("kaggle_cnn")
     block = ["Conv2d", "ReLU", "Conv2d", "ReLU", "MaxPool2d", "Dropout"]
     assert kinds(model) == [*block, *block, "Flatten", "Linear", "ReLU", "Dropout", "Linear"]
     assert [m.p for m in model.network if isinstance(m, nn.Dropout)] == [0.25, 0.25, 0.5]
+    assert [m.p for m in build("mlp").network if isinstance(m, nn.Dropout)] == [0.25, 0.25]
 
 
 def test_lenet_pools_after_its_first_two_convolutions_only():

@@ -120,3 +120,61 @@ def test_continued_is_bitwise_uninterrupted(cuts, every, tmp_path, whole):
     assert_same_end(whole[0], tmp_path)
     assert result["metrics"] == whole[1]["metrics"]
     assert (result["steps"], result["epochs"]) == (BATCHES * EPOCHS, EPOCHS)
+
+
+def test_early_stopping_stops_at_the_same_epoch(tmp_path):
+    settings = {"model": CONVNET, "patience": 1, "optimizer": partial(torch.optim.SGD, lr=1e-9)}
+    result = fit(tmp_path / "whole", **settings)
+    assert result["epochs"] == 2  # the second epoch was no better than the first
+    for cuts in ([Cut("validation", 1)], [Cut("before step", 4)]):
+        folder = tmp_path / cuts[0].moment
+        cut_and_continue(folder, cuts, **settings)
+        assert_same_end(tmp_path / "whole", folder)
+
+
+def test_a_run_killed_after_early_stopping_does_not_train_on(tmp_path):
+    settings = {"model": CONVNET, "patience": 1, "optimizer": partial(torch.optim.SGD, lr=1e-9)}
+    first = fit(tmp_path, **settings)
+    again = fit(tmp_path, **settings)
+    assert (
+        (again["epochs"], again["steps"]) == (first["epochs"], first["steps"]) == (2, 2 * BATCHES)
+    )
+
+
+def test_a_moved_folder_continues_and_keeps_its_best(tmp_path, whole):
+    with pytest.raises(CutOff):
+        fit(tmp_path / "before", Cut("before step", 17), **HARD)
+    (tmp_path / "before").rename(tmp_path / "after")
+    fit(tmp_path / "after", **HARD)
+    assert_same_end(whole[0], tmp_path / "after")
+
+
+def test_dashboard_has_each_epoch_once(tmp_path, whole):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    def steps(folder):
+        events = EventAccumulator(str(folder / "tensorboard"))
+        events.Reload()
+        return {tag: [e.step for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+
+    cut_and_continue(tmp_path, [Cut("before step", 7), Cut("validation", 2)], every=3, **HARD)
+    assert steps(tmp_path) == steps(whole[0])
+    assert len(steps(tmp_path)["val/loss"]) == len(steps(tmp_path)["train/loss"]) == EPOCHS
+
+
+MODELS = {
+    "mlp": {"class": models.MLP, "hidden": (16, 8), "dropout": 0.3, "norm": "after"},
+    "lenet": {"class": models.LeNet},
+    "lenet_maxpool": {"class": models.LeNet, "widths": (6, 10), "pool": "max", "image_size": 28},
+    "convnet": CONVNET,
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_same_seed_repeats_bitwise_and_continues_with_adam(name, tmp_path):
+    settings = {"model": MODELS[name], "optimizer": partial(torch.optim.Adam, lr=0.01)}
+    fit(tmp_path / "one", **settings)
+    fit(tmp_path / "two", **settings)
+    assert_same_end(tmp_path / "one", tmp_path / "two")
+    cut_and_continue(tmp_path / "three", [Cut("before step", 8)], every=3, **settings)
+    assert_same_end(tmp_path / "one", tmp_path / "three")

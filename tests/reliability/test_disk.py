@@ -1,0 +1,145 @@
+"""Disks that fill up, turn read-only or vanish: one line, and the last checkpoint is whole."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from mnist_lab import models
+from mnist_lab.files import whole
+
+LONG = ["data=digits", "trainer.max_epochs=3000", "trainer.callbacks.early_stopping=null"]
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A file system of 12 MB of its own."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("mounting is not permitted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def running(folder, tmp_path):
+    """A run in the folder that has written its first checkpoints."""
+    command = [sys.executable, "-m", "mnist_lab.train", *LONG, f"hydra.run.dir={folder}"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    while not (folder / "checkpoints/last.ckpt").exists():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+    return process
+
+
+def told(process):
+    """The lines after the last epoch's, of a process that fails."""
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 1, output
+    assert "Traceback" not in output, output
+    return [x for x in output.splitlines() if "cannot be written to" in x]
+
+
+def assert_whole(folder):
+    for name in ("last", "best"):
+        models.load(folder / "checkpoints" / f"{name}.ckpt")
+    assert not list(folder.rglob("*.part"))
+
+
+def test_full_disk(disk, tmp_path):
+    folder = disk / "run"
+    process = running(folder, tmp_path)
+    with open(disk / "filler", "wb", buffering=0) as file:
+        while True:
+            try:
+                file.write(bytes(4096))
+            except OSError:
+                break
+    assert len(told(process)) == 1
+    assert_whole(folder)
+    (disk / "filler").unlink()
+    step = models.read(folder / "checkpoints/last.ckpt")["global_step"]
+    command = [sys.executable, "-m", "mnist_lab.train", f"resume={folder}"]
+    again = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    end = time.monotonic() + 120
+    while models.read(folder / "checkpoints/last.ckpt")["global_step"] <= step:
+        assert again.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.2)
+    again.kill()
+    again.wait()
+
+
+def test_read_only_folder(tmp_path):
+    """Immutable, since the superuser may write to what is only marked read-only."""
+    folder = tmp_path / "run"
+    process = running(folder, tmp_path)
+    checkpoints = str(folder / "checkpoints")
+    if subprocess.run(["chattr", "+i", checkpoints], capture_output=True).returncode:
+        process.kill()
+        process.wait()
+        pytest.skip("folders cannot be made immutable here")
+    try:
+        assert len(told(process)) == 1
+    finally:
+        subprocess.run(["chattr", "-i", checkpoints], check=True)
+    assert_whole(folder)
+
+
+def test_a_run_cannot_begin_where_nothing_can_be_written(disk, tmp_path):
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    command = [sys.executable, "-m", "mnist_lab.train", f"hydra.run.dir={disk}/run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Read-only file system" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_vanished_folder(tmp_path):
+    folder = tmp_path / "run"
+    process = running(folder, tmp_path)
+    shutil.rmtree(folder)
+    assert len(told(process)) == 1
+    assert not (folder / "checkpoints").exists()
+
+
+def test_size_limit_on_the_process(tmp_path):
+    """As a quota does it: the file is refused when it is half written."""
+    code = (
+        "import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+        "from mnist_lab import config, train\n"
+        "sys.argv = ['train', *sys.argv[1:], 'hydra.job.name=train']\n"
+        "config.run_command(train.main)\n"
+    )
+    command = [sys.executable, "-c", code, "data=digits", "hydra.run.dir=run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "cannot be written to: [Errno 27] File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "run").rglob("*.ckpt*"))
+
+
+def test_whole_keeps_the_previous_file_until_the_new_one_is_complete(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("before")
+    writing = whole(path)
+    file = writing.__enter__()
+    file.write("half")
+    file.flush()
+    assert path.read_text() == "before"
+    with pytest.raises(RuntimeError, match="stop"):
+        writing.gen.throw(RuntimeError("stop"))
+    assert path.read_text() == "before"
+    with whole(path) as file:
+        file.write("after")
+    assert path.read_text() == "after"
+    assert [each.name for each in tmp_path.iterdir()] == ["file"]
