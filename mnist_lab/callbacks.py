@@ -182,7 +182,8 @@ class History(Logger):
 class ConfusionPictures(Callback):
     """The confusion matrix as a picture in TensorBoard: validation each epoch, and test."""
 
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    # At the evaluation's end: at its epoch's end the model has its counts only after callbacks.
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._draw(trainer, "val")
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -199,8 +200,9 @@ class ConfusionPictures(Callback):
 
         classes = trainer.datamodule.classes  # type: ignore[attr-defined]  # set by the Trainer
         figure = figures.confusion_matrix(model.confusion[split], classes)
+        step = max(0, trainer.global_step - 1)  # that of the scalars beside it
         for board in boards:
-            board.experiment.add_figure(f"{split}/confusion", figure, trainer.global_step)
+            board.experiment.add_figure(f"{split}/confusion", figure, step)
 
 
 class Predictions(Callback):

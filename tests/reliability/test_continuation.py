@@ -153,9 +153,12 @@ def test_dashboard_has_each_epoch_once(tmp_path, whole):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     def steps(folder):
-        events = EventAccumulator(str(folder / "tensorboard"))
+        events = EventAccumulator(str(folder / "tensorboard"), {"images": 0})
         events.Reload()
-        return {tag: [e.step for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+        tags = events.Tags()
+        return {tag: [e.step for e in events.Scalars(tag)] for tag in tags["scalars"]} | {
+            tag: [e.step for e in events.Images(tag)] for tag in tags["images"]
+        }
 
     cut_and_continue(tmp_path, [Cut("before step", 7), Cut("validation", 2)], every=3, **HARD)
     assert steps(tmp_path) == steps(whole[0])
