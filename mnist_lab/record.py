@@ -102,6 +102,8 @@ def write_tables(folder: Path, result: Result, predictions: Predictions) -> None
         writer.writerow(["class", "precision", "recall", "f1", "support"])
         for name, values in result["per_class"].items():
             writer.writerow([name, *values.values()])
+        macro = [result["metrics"][f"test/{key}"] for key in ("precision", "recall", "f1")]
+        writer.writerow(["macro", *macro, len(labels)])
 
 
 def draw_figures(

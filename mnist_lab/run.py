@@ -96,26 +96,11 @@ def train(
 
     Raises:
         Diverged: the loss is no longer finite; `result.json` says so.
-        LabError: data or a checkpoint cannot be had, or doesn't fit; the disk is full.
+        LabError: data or a checkpoint cannot be had, or doesn't fit.
+        OSError: the folder cannot be written to; the last checkpoint is as it was.
     """
     started = time.perf_counter() if started is None else started
     folder = Path(trainer.default_root_dir)
-    try:
-        return _train(data, model, trainer, folder, init_from, resume, config_hash, started)
-    except OSError as error:
-        raise LabError(f"{folder}: cannot be written to: {error}") from error
-
-
-def _train(
-    data: DataModule,
-    model: Classifier,
-    trainer: L.Trainer,
-    folder: Path,
-    init_from: str | Path | None,
-    resume: bool,
-    config_hash: str | None,
-    started: float,
-) -> Result:
     quick: bool = trainer.fast_dev_run  # type: ignore[attr-defined]  # set by the Trainer
     if len(data.classes) != model.num_classes:
         raise LabError(
@@ -148,9 +133,7 @@ def _train(
     predictions = Predictions()
     trainer.callbacks.append(predictions)  # type: ignore[attr-defined]
     test_start = time.perf_counter()
-    epochs, steps = trainer.current_epoch, trainer.global_step
     trainer.test(model, datamodule=data, verbose=False)
-    assert (epochs, steps) == (trainer.current_epoch, trainer.global_step)
     end = time.perf_counter()
     spent = {
         "data": data.seconds,

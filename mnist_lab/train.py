@@ -27,6 +27,8 @@ def main(cfg: DictConfig) -> float | None:
         result, monitor = _run(cfg)
     except LabError as error:
         raise CompactHydraException(str(error)) from error
+    except OSError as error:
+        raise CompactHydraException(f"{cfg.folder}: cannot be written to: {error}") from error
     finally:
         _started = time.perf_counter()
     value: float | None = result["metrics"].get(monitor)
