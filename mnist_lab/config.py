@@ -8,24 +8,12 @@ import difflib
 import hashlib
 import inspect
 import json
-import logging
-import os
-import secrets
-import sys
-import threading
-import time
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import (
-    ConfigAttributeError,
-    ConfigKeyError,
-    InterpolationResolutionError,
-    OmegaConfBaseException,
-)
 
 from mnist_lab import LabError
 
@@ -55,104 +43,6 @@ _FUNCTIONS = {"mnist_lab.callbacks.as_list", "mnist_lab.run.precision"}
 
 class ConfigError(LabError):
     """A setting that doesn't fit; the text names the key, what came and what is allowed."""
-
-
-def register_resolvers() -> None:
-    """Make known what `conf/` computes.
-
-    `${moment:}` is date and time and eight hex digits, so that runs started together differ;
-    `${run_folder:RESUME,DATASET,MODEL}` is the folder to continue in if one is given, else a new
-    one.
-    """
-    OmegaConf.register_new_resolver("moment", _moment, use_cache=True, replace=True)
-    OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, replace=True)
-
-
-def _moment() -> str:
-    return f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{secrets.token_hex(4)}"
-
-
-def _run_folder(resume: str | None, dataset: str, model: str) -> str:
-    if resume is None:
-        return f"outputs/{dataset}/{model}/{_moment()}"
-    if not (Path(resume) / "config.yaml").is_file():  # else Hydra would make the folder
-        raise ConfigError(f"resume={resume}: there is no run here (no config.yaml)")
-    return resume
-
-
-def run_command(main: Callable[[], Any]) -> None:
-    """Call a Hydra main; what the user can put right ends in a line or two and exit status 1.
-
-    Hydra's own lines on unknown names are long, and advise `+`. `HYDRA_FULL_ERROR=1`, which makes
-    it raise instead of printing, is set for that; set by the user, it gives the traceback.
-    """
-    from hydra.errors import CompactHydraException
-
-    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    threading.excepthook = _quiet_writers
-    try:
-        main()
-    except (LabError, CompactHydraException, OmegaConfBaseException) as error:
-        if full:
-            raise
-        sys.exit(_told(error))
-    except KeyboardInterrupt:  # outside of training, which ends by itself
-        print("Stopped.", file=sys.stderr)
-        sys.exit(130)
-    except OSError as error:
-        if full:
-            raise
-        sys.exit(str(error))
-    except ValueError as error:
-        if not full and isinstance(error.__cause__, OSError):  # the log that cannot be opened
-            sys.exit(str(error.__cause__))
-        if full or not str(error).startswith("Config group override"):  # GROUP=null
-            raise
-        sys.exit(str(error))
-    finally:
-        threading.excepthook = threading.__excepthook__
-        if not full:
-            del os.environ["HYDRA_FULL_ERROR"]
-
-
-def _quiet_writers(failed: threading.ExceptHookArgs) -> None:
-    # TensorBoard's thread also hands what it met, a full disk say, to whoever writes next.
-    if not type(failed.thread).__module__.startswith("tensorboard."):
-        threading.__excepthook__(failed)
-
-
-def _told(error: Exception) -> str:
-    from hydra.errors import MissingConfigException
-
-    if isinstance(error, InterpolationResolutionError):  # around what a resolver of ours raised
-        return str(error).splitlines()[0].rpartition("while resolving interpolation: ")[2]
-    cause = error.__cause__
-    if isinstance(error, MissingConfigException) and error.options:
-        group, _, name = (error.missing_cfg_file or "").rpartition("/")
-        return f"{group}={name}: no such choice{_hint(name, error.options)}"
-    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.parent_node is not None:
-        known = [str(key) for key in cause.parent_node]
-        return f"{cause.full_key}: no such setting{_hint(str(cause.key), known)}"
-    return str(error)
-
-
-def console_handler() -> logging.Handler:
-    """Log lines above the live progress bar on a terminal, plain lines elsewhere."""
-    if not sys.stdout.isatty():
-        return logging.StreamHandler(sys.stdout)
-    from rich.logging import RichHandler
-
-    return RichHandler(
-        show_time=False, show_level=False, show_path=False, markup=False, highlighter=None
-    )
-
-
-class LogFile(logging.FileHandler):
-    """A log that cannot be written is an error like any other, not a traceback on the console."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
-        raise  # called while the error is being handled
 
 
 def to_plain(cfg: DictConfig) -> dict[str, Any]:
@@ -229,7 +119,7 @@ def check(settings: Mapping[str, Any], target: Callable[..., Any], path: str = "
     known, required, rest = _parameters(target)
     for name in settings.keys() - known.keys() - _INSTANTIATE_KEYS:
         if rest is None:
-            raise ConfigError(f"{path}{name}: no such setting{_hint(name, list(known))}")
+            raise ConfigError(f"{path}{name}: no such setting{hint(name, list(known))}")
     for name in [*known, *(settings.keys() - known.keys() - _INSTANTIATE_KEYS)]:
         if name in settings:
             _check_value(settings[name], known.get(name, rest), path + name)
@@ -319,7 +209,8 @@ def _locate(dotted: str, key: str) -> Callable[..., Any]:
     return typing.cast(Callable[..., Any], target)
 
 
-def _hint(name: str, known: Sequence[str]) -> str:
+def hint(name: str, known: Sequence[str]) -> str:
+    """The nearest known name, or all of them where they are few, to end an error with."""
     nearest = difflib.get_close_matches(name, known, n=1)
     if nearest:
         return f"; did you mean {nearest[0]}?"

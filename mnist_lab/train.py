@@ -12,11 +12,11 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mnist_lab import Diverged, LabError, config
+from mnist_lab import Diverged, LabError, command, config
 
 log = logging.getLogger(__name__)
 _started = time.perf_counter()  # of the process; of the job, in a sweep's later ones
-config.register_resolvers()
+command.register_resolvers()
 
 
 @hydra.main(version_base="1.3", config_path=config.CONF, config_name="train")
@@ -107,4 +107,4 @@ def _quieten() -> None:
 
 
 if __name__ == "__main__":
-    config.run_command(main)
+    command.run(main)

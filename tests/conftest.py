@@ -9,8 +9,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from mnist_lab import config as lab_config
-from mnist_lab import train
+from mnist_lab import command, train
 from mnist_lab.data import DataModule, Digits
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,7 +77,7 @@ def lab_train(tmp_path, monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["train", *arguments, "hydra.job.name=train"])
         status: int | None = 0
         try:
-            lab_config.run_command(train.main)
+            command.run(train.main)
         except SystemExit as stop:
             status = stop.code if isinstance(stop.code, int) else 1
             print(stop.code if isinstance(stop.code, str) else "", file=sys.stderr)

@@ -9,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
-from mnist_lab import config, run
+from mnist_lab import command, config, run
 from mnist_lab.config import ConfigError
 from mnist_lab.data import RandomAffine
 
@@ -20,7 +20,7 @@ CHOICES = [f"{g}={p.stem}" for g in GROUPS for p in sorted((CONF / g).glob("*.ya
 
 def composed(tmp_path, *overrides):
     """What a run is built from, as plain values."""
-    config.register_resolvers()
+    command.register_resolvers()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("train", list(overrides), return_hydra_config=True)
         cfg.hydra.runtime.output_dir = str(tmp_path)

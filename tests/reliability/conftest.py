@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mnist_lab import config, train
+from mnist_lab import command, train
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before the server starts, whose children inherit it
 
@@ -22,7 +22,7 @@ def start(monkeypatch, tmp_path):
     def call(*arguments):
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", ["train", *arguments, "hydra.job.name=train"])
-            process = context.Process(target=config.run_command, args=(train.main,))
+            process = context.Process(target=command.run, args=(train.main,))
             process.start()
         started.append(process)
         return process

@@ -116,9 +116,9 @@ def test_size_limit_on_the_process(tmp_path):
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
-        "from mnist_lab import config, train\n"
+        "from mnist_lab import command, train\n"
         "sys.argv = ['train', *sys.argv[1:], 'hydra.job.name=train']\n"
-        "config.run_command(train.main)\n"
+        "command.run(train.main)\n"
     )
     command = [sys.executable, "-c", code, "data=digits", "hydra.run.dir=run"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)

@@ -1,0 +1,123 @@
+"""What all commands share at their door: computed names, errors in a line, the log.
+
+Imports nothing heavy, as `config`.
+"""
+
+import logging
+import os
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    InterpolationResolutionError,
+    OmegaConfBaseException,
+)
+
+from mnist_lab import LabError
+from mnist_lab.config import ConfigError, hint
+
+
+def register_resolvers() -> None:
+    """Make known what `conf/` computes.
+
+    `${moment:}` is date and time and eight hex digits, so that runs started together differ;
+    `${run_folder:RESUME,DATASET,MODEL}` is the folder to continue in if one is given, else a new
+    one.
+    """
+    OmegaConf.register_new_resolver("moment", _moment, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, replace=True)
+
+
+def _moment() -> str:
+    return f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{secrets.token_hex(4)}"
+
+
+def _run_folder(resume: str | None, dataset: str, model: str) -> str:
+    if resume is None:
+        return f"outputs/{dataset}/{model}/{_moment()}"
+    if not (Path(resume) / "config.yaml").is_file():  # else Hydra would make the folder
+        raise ConfigError(f"resume={resume}: there is no run here (no config.yaml)")
+    return resume
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Call a Hydra main; what the user can put right ends in a line or two and exit status 1.
+
+    Hydra's own lines on unknown names are long, and advise `+`. `HYDRA_FULL_ERROR=1`, which makes
+    it raise instead of printing, is set for that; set by the user, it gives the traceback.
+    """
+    from hydra.errors import CompactHydraException
+
+    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    threading.excepthook = _quiet_writers
+    try:
+        main()
+    except (LabError, CompactHydraException, OmegaConfBaseException) as error:
+        if full:
+            raise
+        sys.exit(_told(error))
+    except KeyboardInterrupt:  # outside of training, which ends by itself
+        print("Stopped.", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if full:
+            raise
+        sys.exit(str(error))
+    except ValueError as error:
+        if not full and isinstance(error.__cause__, OSError):  # the log that cannot be opened
+            sys.exit(str(error.__cause__))
+        if full or not str(error).startswith("Config group override"):  # GROUP=null
+            raise
+        sys.exit(str(error))
+    finally:
+        threading.excepthook = threading.__excepthook__
+        if not full:
+            del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _quiet_writers(failed: threading.ExceptHookArgs) -> None:
+    # TensorBoard's thread also hands what it met, a full disk say, to whoever writes next.
+    if not type(failed.thread).__module__.startswith("tensorboard."):
+        threading.__excepthook__(failed)
+
+
+def _told(error: Exception) -> str:
+    from hydra.errors import MissingConfigException
+
+    if isinstance(error, InterpolationResolutionError):  # around what a resolver of ours raised
+        return str(error).splitlines()[0].rpartition("while resolving interpolation: ")[2]
+    cause = error.__cause__
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = (error.missing_cfg_file or "").rpartition("/")
+        return f"{group}={name}: no such choice{hint(name, error.options)}"
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.parent_node is not None:
+        known = [str(key) for key in cause.parent_node]
+        return f"{cause.full_key}: no such setting{hint(str(cause.key), known)}"
+    return str(error)
+
+
+def console_handler() -> logging.Handler:
+    """Log lines above the live progress bar on a terminal, plain lines elsewhere."""
+    if not sys.stdout.isatty():
+        return logging.StreamHandler(sys.stdout)
+    from rich.logging import RichHandler
+
+    return RichHandler(
+        show_time=False, show_level=False, show_path=False, markup=False, highlighter=None
+    )
+
+
+class LogFile(logging.FileHandler):
+    """A log that cannot be written is an error like any other, not a traceback on the console."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        raise  # called while the error is being handled
