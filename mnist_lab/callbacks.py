@@ -152,8 +152,8 @@ class History(Logger):
         if not values:
             return
         epoch = int(metrics["epoch"])
-        if self._rows is None:  # a continued run's own earlier epochs; later ones it does again
-            self._rows = {number: row for number, row in self._read().items() if number < epoch}
+        if self._rows is None:  # a continued run's earlier epochs; one begun again is overwritten
+            self._rows = self._read()
         self._rows.setdefault(epoch, {}).update(values)
         names = sorted({name for row in self._rows.values() for name in row})
         with whole(self.path, newline="") as file:

@@ -34,12 +34,25 @@ class Cut(Callback):
         if self.moment == "validation" and trainer.current_epoch == self.at:
             raise CutOff
 
+    def on_train_epoch_end(self, trainer, _):
+        if self.moment == "epoch end" and trainer.current_epoch == self.at:
+            raise CutOff
+
     def on_train_epoch_start(self, trainer, _):
         if self.moment == "epoch start" and trainer.current_epoch == self.at:
             raise CutOff
 
 
-def fit(folder, cut=None, every=None, optimizer=None, scheduler=None, model=None, patience=99):
+def fit(
+    folder,
+    cut=None,
+    every=None,
+    optimizer=None,
+    scheduler=None,
+    model=None,
+    patience=99,
+    mode="max",
+):
     """One process's part of a run; the whole of it unless cut off."""
     seed_everything(3, verbose=False)
     data = DataModule(
@@ -53,7 +66,7 @@ def fit(folder, cut=None, every=None, optimizer=None, scheduler=None, model=None
         scheduler=scheduler or schedules.constant,
     )
     trainer = run.default_trainer(
-        folder, max_epochs=EPOCHS, accelerator="cpu",
+        folder, mode=mode, max_epochs=EPOCHS, accelerator="cpu",
         callbacks={"last": {"every_n_steps": every}, "early_stopping": {"patience": patience}},
     )  # fmt: skip
     if cut is not None:
@@ -110,6 +123,7 @@ def whole(tmp_path_factory):
         [("epoch start", 2)],
         [("validation", 0)],
         [("validation", 2)],
+        [("epoch end", 1)],
         [("before step", 4), ("before step", 13)],
         [("validation", 1), ("before step", 12), ("epoch start", 3), ("before step", 19)],
     ],
@@ -141,12 +155,16 @@ def test_a_run_killed_after_early_stopping_does_not_train_on(tmp_path):
     )
 
 
-def test_a_moved_folder_continues_and_keeps_its_best(tmp_path, whole):
+def test_a_moved_folder_continues_and_keeps_its_best(tmp_path):
+    """The worst epoch counts as the best: that is the first, so no later one may replace it."""
+    worst = {**HARD, "mode": "min"}
+    result = fit(tmp_path / "whole", **worst)
+    assert result["best_epoch"] < 3
     with pytest.raises(CutOff):
-        fit(tmp_path / "before", Cut("before step", 17), **HARD)
+        fit(tmp_path / "before", Cut("before step", 17), **worst)
     (tmp_path / "before").rename(tmp_path / "after")
-    fit(tmp_path / "after", **HARD)
-    assert_same_end(whole[0], tmp_path / "after")
+    fit(tmp_path / "after", **worst)
+    assert_same_end(tmp_path / "whole", tmp_path / "after")
 
 
 def test_dashboard_has_each_epoch_once(tmp_path, whole):
@@ -160,7 +178,8 @@ def test_dashboard_has_each_epoch_once(tmp_path, whole):
             tag: [e.step for e in events.Images(tag)] for tag in tags["images"]
         }
 
-    cut_and_continue(tmp_path, [Cut("before step", 7), Cut("validation", 2)], every=3, **HARD)
+    cuts = [Cut("before step", 7), Cut("epoch end", 2)]  # the latter with its values logged already
+    cut_and_continue(tmp_path, cuts, every=3, **HARD)
     assert steps(tmp_path) == steps(whole[0])
     assert len(steps(tmp_path)["val/loss"]) == len(steps(tmp_path)["train/loss"]) == EPOCHS
 
