@@ -8,6 +8,7 @@ import difflib
 import hashlib
 import inspect
 import json
+import logging
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mnist_lab import LabError
+from mnist_lab import FileOrSettingError
 
 _here = Path(__file__).resolve().parent
 CONF = str(_here / "conf" if (_here / "conf").is_dir() else _here.parent / "conf")
@@ -41,7 +42,7 @@ _PACKAGES = ("mnist_lab", "lightning", "torch", "torchmetrics", "torchvision")
 _FUNCTIONS = {"mnist_lab.callbacks.as_list", "mnist_lab.run.precision"}
 
 
-class ConfigError(LabError):
+class ConfigError(FileOrSettingError):
     """A setting that doesn't fit; the text names the key, what came and what is allowed."""
 
 
@@ -97,14 +98,31 @@ def vouch(stored: Any, trust: Sequence[str] = (), path: str = "") -> None:
         if not dotted.startswith(tuple(f"{package}." for package in packages)):
             raise ConfigError(f"{key}={dotted}: is not of {', '.join(packages)}")
         target = _locate(dotted, path.rstrip("."))
-        home = f"{getattr(target, '__module__', '')}."
-        known = dotted in _FUNCTIONS or dotted.startswith("mnist_lab.models.schedules.")
-        if not home.startswith(tuple(f"{package}." for package in packages)) or not (
-            inspect.isclass(target) or known or dotted.startswith(tuple(f"{t}." for t in trust))
-        ):
-            raise ConfigError(f"{key}={dotted}: is not a class that a run is built from")
+        if not _vouched(target, dotted, trust):
+            raise ConfigError(f"{key}={dotted}: is nothing that a run is built from")
     for name, value in stored.items():
         vouch(value, trust, f"{path}{name}.")
+
+
+def _vouched(target: Any, dotted: str, trust: Sequence[str]) -> bool:
+    from lightning.pytorch import Callback, Trainer
+    from lightning.pytorch.loggers import Logger
+    from lightning.pytorch.plugins import Precision
+    from lightning.pytorch.profilers import Profiler
+    from lightning.pytorch.strategies import Strategy
+    from torch.optim import Optimizer
+
+    def within(packages: Sequence[str]) -> bool:
+        home = f"{getattr(target, '__module__', '')}."
+        return home.startswith(tuple(f"{package}." for package in packages))
+
+    if within(trust):
+        return True
+    if not inspect.isclass(target):
+        schedule = dotted.startswith("mnist_lab.models.schedules.")
+        return within(["mnist_lab"]) and (schedule or dotted in _FUNCTIONS)
+    kinds = (Callback, Logger, Optimizer, Precision, Profiler, Strategy, Trainer)
+    return within(["mnist_lab"]) or (within(_PACKAGES) and issubclass(target, kinds))
 
 
 def check(settings: Mapping[str, Any], target: Callable[..., Any], path: str = "") -> None:
@@ -132,16 +150,12 @@ def build(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Instantiate every `_target_`; a value that a constructor refuses is a `ConfigError`."""
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
 
     try:
         return typing.cast(dict[str, Any], instantiate(settings, _convert_="all"))
     except InstantiationException as error:
-        cause = error.__cause__
-        if not isinstance(cause, ValueError | LabError | MisconfigurationException):
-            raise
         key = str(error).rpartition("full_key: ")[2]
-        raise ConfigError(f"{key}: {cause}") from error
+        raise ConfigError(f"{key}: {error.__cause__ or error}") from error
 
 
 def _parameters(target: Callable[..., Any]) -> tuple[dict[str, Any], set[str], Any]:
@@ -149,7 +163,10 @@ def _parameters(target: Callable[..., Any]) -> tuple[dict[str, Any], set[str], A
     function = target.__init__ if inspect.isclass(target) else target
     try:
         hints = typing.get_type_hints(function)
-    except NameError:  # annotations that exist for type checkers alone: names are checked still
+    except (
+        NameError,
+        TypeError,
+    ):  # annotations that exist for type checkers alone: names are checked still
         hints = {}
     known: dict[str, Any] = {}
     required = set()
@@ -188,7 +205,11 @@ def _check_value(value: Any, expected: Any, key: str) -> None:
     except PydanticUserError:  # a type that configures itself takes no configuration
         adapter = TypeAdapter[Any](expected)
     try:
-        adapter.validate_json(json.dumps(value), strict=True)
+        text = json.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{key}: does not fit: {error}") from error
+    try:
+        adapter.validate_json(text, strict=True)
     except ValidationError as error:
         told = dict.fromkeys(
             e["msg"].removeprefix("Input ") for e in error.errors() if "isinstance" not in e["msg"]
@@ -199,6 +220,7 @@ def _check_value(value: Any, expected: Any, key: str) -> None:
 def _locate(dotted: str, key: str) -> Callable[..., Any]:
     from hydra.utils import get_object
 
+    logging.getLogger("hydra.utils").disabled = True  # it logs what it raises, too
     try:
         target = get_object(dotted)
     except Exception as error:  # whatever importing that module raises

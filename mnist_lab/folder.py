@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from mnist_lab import LabError, config
+from mnist_lab import FileOrSettingError, config
 from mnist_lab.files import whole
 
-MAX_CONFIG_BYTES = 1 << 20
+MAX_CONFIG_BYTES = 1 << 16
 MAX_DEPTH = 30
 
 # What may be set beside `resume`, by key.
@@ -28,7 +28,7 @@ CHANGEABLE = {
 _BOUND_TO_LENGTH = ("schedules.onecycle", "schedules.cosine")
 
 
-class FolderError(LabError):
+class FolderError(FileOrSettingError):
     """A run's folder that cannot be used as asked."""
 
 
@@ -66,10 +66,16 @@ def read_config(folder: Path) -> dict[str, Any]:
         # An alias would let a few lines stand for a structure of any size.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
             raise FolderError(f"{path}: contains YAML aliases")
+        # Resolved when it was written, but for the folder: what is left would run a resolver.
+        if "${" in text.replace("${folder}", ""):
+            raise FolderError(f"{path}: contains an interpolation")
         content = yaml.safe_load(text)
+        json.dumps(content)  # no dates, sets or bytes: nothing but what we write
     except FileNotFoundError:
         raise FolderError(f"{folder}: there is no run here (no config.yaml)") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, RecursionError) as error:
+    except FolderError:
+        raise
+    except Exception as error:  # whatever the YAML reader makes of a text that isn't YAML
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FolderError(f"{path}: cannot be read: {reason}") from error
     groups = ("data", "model", "trainer")
@@ -93,9 +99,11 @@ def read_result(folder: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, RecursionError) as error:
         raise FolderError(f"{path}: cannot be read: {error}") from error
-    if not (isinstance(content, dict) and isinstance(content.get("metrics"), dict)):
+    known = isinstance(content, dict) and content.get("status") in ("completed", "diverged")
+    if not (known and isinstance(content.get("metrics"), dict)):
         raise FolderError(f"{path}: not the result of a run")
-    return content
+    result: dict[str, Any] = content
+    return result
 
 
 def write_config(folder: Path, plain: Mapping[str, Any]) -> None:
@@ -135,7 +143,8 @@ def continued(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         longer = plain["trainer"]["max_epochs"]
         if not (isinstance(longer, int) and isinstance(epochs, int) and longer > epochs):
             raise FolderError(f"trainer.max_epochs={longer}: can only grow, from {epochs}")
-        schedule = (plain.get("scheduler") or {}).get("_target_", "")
+        scheduler = plain.get("scheduler")
+        schedule = str(scheduler.get("_target_")) if isinstance(scheduler, dict) else ""
         if schedule.endswith(_BOUND_TO_LENGTH):
             raise FolderError(
                 f"trainer.max_epochs={longer}: {schedule} was laid out for {epochs} epochs"

@@ -73,7 +73,7 @@ def test_plain_configuration_names_its_folder_only_by_reference(tmp_path):
     plain = composed(tmp_path / "first")
     assert str(tmp_path) not in OmegaConf.to_yaml(OmegaConf.create(plain))
     moved = config.in_folder(plain, tmp_path / "second")
-    assert moved["trainer"]["callbacks"]["best"]["dirpath"] == f"{tmp_path}/second/checkpoints"
+    assert moved["trainer"]["callbacks"]["best"]["folder"] == f"{tmp_path}/second"
     assert moved["folder"] == f"{tmp_path}/second"
 
 

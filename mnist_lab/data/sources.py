@@ -212,6 +212,8 @@ def read_idx(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
             if size != expected:
                 raise DataError(f"{path}: {size} bytes, {expected} expected")
             return np.fromfile(file, np.uint8).reshape(shape)
+    except ValueError as error:  # sizes that cancel out: with a zero among them
+        raise DataError(f"{path}: no array has the shape {shape}") from error
     except OSError as error:
         raise DataError(f"{path}: {error.strerror}") from error
 

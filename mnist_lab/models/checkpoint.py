@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from mnist_lab import Diverged, LabError, config
+from mnist_lab import Diverged, FileOrSettingError, config
 from mnist_lab.files import whole
 from mnist_lab.models.classifier import Classifier
 
@@ -20,7 +20,7 @@ _SEAL = b"sha256:"
 _SEAL_LENGTH = len(_SEAL) + 64
 
 
-class CheckpointError(LabError):
+class CheckpointError(FileOrSettingError):
     """A checkpoint that isn't there, isn't one, or doesn't fit."""
 
 
@@ -110,6 +110,8 @@ def load(
     content = read(path)
     model_class = _class(content["mnist_lab"].get("class"), path, trust)
     settings, weights = content["hyper_parameters"], content["state_dict"]
+    if not _plain(list(settings.values())) or settings.keys() & {"optimizer", "scheduler"}:
+        raise CheckpointError(f"{path}: its settings are not plain values")
     try:
         config.check(settings, model_class)
         with torch.device("meta"):  # shapes without memory, however large they are said to be
@@ -119,6 +121,8 @@ def load(
     fault = _difference(expected, weights)
     if fault:
         raise CheckpointError(f"{path}: {fault}")
+    if sum(w.numel() * w.itemsize for w in weights.values()) > _size(path):
+        raise CheckpointError(f"{path}: its weights are larger than the file")
     model = model_class(**settings)
     model.load_state_dict(weights)
     return model.to(device).eval()
@@ -146,6 +150,17 @@ def init_from(model: Classifier, path: str | Path) -> None:
     if fault:
         raise CheckpointError(f"init_from={path}: {fault}")
     model.load_state_dict(weights)
+
+
+def _plain(value: Any, depth: int = 0) -> bool:
+    if isinstance(value, list | tuple) and depth < 8:
+        return all(_plain(each, depth + 1) for each in value)
+    return isinstance(value, str | int | float | bool | None)
+
+
+def _size(path: str | Path) -> int:
+    path = Path(path)
+    return (path / "checkpoints" / "best.ckpt" if path.is_dir() else path).stat().st_size
 
 
 def _refuse_expansion(data: memoryview) -> None:

@@ -1,6 +1,7 @@
 """Nobody vouches for a file: whatever it holds, nothing of it runs, and one line refuses it."""
 
 import datetime
+import gzip
 import hashlib
 import io
 import os
@@ -207,11 +208,21 @@ def test_a_payload_is_not_run(form, seal, tmp_path, trace):
     assert trace.exists()
 
 
-def test_a_payload_in_the_last_checkpoint_is_not_run(lab_train, run_folder, trace):
-    data = archive(content(x=Payload(f"open({str(trace)!r}, 'w').close()")))
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"x": Payload("open('trace', 'w').close()")},
+        {"global_step": None},
+        {"mnist_lab": {}},
+        {},
+    ],
+    ids=["a payload", "no step", "no class", "another model"],
+)
+def test_a_last_checkpoint_of_no_use_is_told_in_a_line(parts, lab_train, run_folder, trace):
     (run_folder / "checkpoints").mkdir()
-    (run_folder / "checkpoints" / "last.ckpt").write_bytes(sealed(data))
-    assert "not a readable checkpoint" in told_by(lab_train(f"resume={run_folder}"))
+    last = run_folder / "checkpoints" / "last.ckpt"
+    last.write_bytes(sealed(archive(content(**parts))))
+    assert str(last) in told_by(lab_train(f"resume={run_folder}"))
     assert not trace.exists()
 
 
@@ -273,9 +284,10 @@ def unreadable(path: Path) -> bool:
 
 def test_one_flipped_bit_anywhere_is_noticed(good, tmp_path):
     chance = random.Random(0)
-    seal = range(len(good) - SEAL_LENGTH, len(good))
-    flips = [(place, 1 << chance.randrange(8)) for place in range(len(good))]
-    flips += [(place, 1 << bit) for place in seal for bit in range(8)]
+    seal = len(good) - SEAL_LENGTH
+    places = {*range(100), *chance.sample(range(seal), 500), *range(len(good) - 100, seal)}
+    flips = [(place, 1 << chance.randrange(8)) for place in sorted(places)]
+    flips += [(place, 1 << bit) for place in range(seal, len(good)) for bit in range(8)]
     for place, bit in flips:
         flipped = bytearray(good)
         flipped[place] ^= bit
@@ -323,7 +335,7 @@ def test_a_key_of_several_lines_is_told_in_one(tmp_path):
     )
 
 
-# Bombs: small files that ask for much. What is allocated in vain takes 400 MB and more.
+# Bombs: small files that ask for much. What they ask for takes 300 MB and more.
 
 ALLOWED_MEGABYTES = 100
 NUMBER = torch.zeros(1, 1)
@@ -331,6 +343,15 @@ NUMBER = torch.zeros(1, 1)
 
 def of_one_layer(units: int) -> dict:
     return {"hyper_parameters": {"hidden": [units]}}
+
+
+def of_right_shapes(settings: dict) -> dict:
+    """Weights in full, for settings that make something beside the weights large."""
+    settings = {"hidden": [1], "image_size": 1, **settings}
+    with torch.device("meta"):
+        shapes = MLP(**settings).state_dict()
+    weights = {name: torch.zeros(weight.shape) for name, weight in shapes.items()}
+    return content(state_dict=weights, hyper_parameters=settings)
 
 
 def one_number_for_all(units: int) -> dict:
@@ -355,11 +376,11 @@ def one_storage_for_all(layers: int) -> dict:
     return {"state_dict": weights, "hyper_parameters": settings}
 
 
-def laughs(depth: int) -> list:
-    """A list of ten times the same list of ten times the same list, ..."""
+def laughs(depth: int, width: int = 10) -> list:
+    """A list of many times the same list of many times the same list, ..."""
     nested: list = [1]
     for _ in range(depth):
-        nested = [nested] * 10
+        nested = [nested] * width
     return nested
 
 
@@ -392,7 +413,7 @@ def repacked(saved: dict, compression: int) -> bytes:
     buffer = io.BytesIO()
     with (
         zipfile.ZipFile(io.BytesIO(archive(saved))) as old,
-        zipfile.ZipFile(buffer, "w", compression) as new,
+        zipfile.ZipFile(buffer, "w", compression, compresslevel=1) as new,
     ):
         for name in old.namelist():
             new.writestr(name, old.read(name))
@@ -448,24 +469,23 @@ def two_faced(megabytes: int) -> bytes:
 BOMBS = {
     "a trillion units": lambda: archive(content(**of_one_layer(10**12))),
     "a quarter of a million units": lambda: archive(content(**of_one_layer(250_000))),
-    "many classes": lambda: archive(content(hyper_parameters={"num_classes": 12_000})),
+    "many classes": lambda: archive(of_right_shapes({"num_classes": 6_000})),
+    "many channels": lambda: archive(of_right_shapes({"in_channels": 500_000})),
     "large images": lambda: archive(content(hyper_parameters={"hidden": [8], "image_size": 4000})),
     "one number for all": lambda: archive(content(**one_number_for_all(250_000))),
     "one number for a trillion": lambda: archive(content(**one_number_for_all(10**12))),
-    "one storage for all": lambda: archive(content(**one_storage_for_all(150))),
+    "one storage for all": lambda: archive(content(**one_storage_for_all(100))),
     "an expanded weight": lambda: archive(
         content(state_dict=tiny().state_dict() | {"network.1.weight": NUMBER.expand(10**12, 1)})
     ),
-    "bytearray": lambda: archive(content(x=Zeros(500 << 20))),
-    "compressed": lambda: repacked(
-        content(x=torch.zeros(500 << 20, dtype=torch.uint8)), zipfile.ZIP_DEFLATED
-    ),
+    "bytearray": lambda: archive(content(x=Zeros(300 << 20))),
     "claims more than it is": lambda: claiming(1 << 30),
-    "overlapping": lambda: overlapping(500),
-    "two directories": lambda: two_faced(500),
+    "overlapping": lambda: overlapping(300),
+    "two directories": lambda: two_faced(300),
     "laughs": lambda: archive(content(hyper_parameters={"hidden": laughs(9)})),
+    "broad laughs": lambda: archive(content(hyper_parameters={"hidden": laughs(3, 500)})),
     "laughing class": lambda: archive(content(mnist_lab={"class": laughs(9)})),
-    "many layers": lambda: archive(content(hyper_parameters={"hidden": [1] * 100_000})),
+    "many layers": lambda: archive(content(hyper_parameters={"hidden": [1] * 50_000})),
 }
 
 
@@ -548,7 +568,6 @@ COMMAND = {"command": "touch {trace}"}
 TARGETS = {
     "os": ("augment", "os.system", COMMAND),
     "eval": ("augment", "builtins.eval", {"_args_": ["open('{trace}', 'w').close()"]}),
-    "exec": ("augment", "exec", {"_args_": ["open('{trace}', 'w').close()"]}),
     "Popen": ("augment", "subprocess.Popen", {"args": ["touch", "{trace}"]}),
     "os through torch": ("augment", "torch.os.system", COMMAND),
     "os through lightning": ("augment", "lightning.pytorch.trainer.trainer.os.system", COMMAND),
@@ -569,7 +588,6 @@ TARGETS = {
     "a class": ("augment", "trap.Trap", {}),
     "of a name that begins alike": ("augment", "torch_trap.run", {}),
     "no name": ("augment", "", {}),
-    "a number": ("augment", 3, {}),
     "a module": ("augment", "torch.nn", {}),
     "nothing that there is": ("augment", "torch.no_such_module.run", {}),
     "relative": ("augment", "torch..os.system", COMMAND),
@@ -579,7 +597,6 @@ TARGETS = {
         "augment", "functools.partial", {"_args_": [{**TRAP, "_partial_": True}]},
     ),
     "model": ("model", "trap.Trap", {}),
-    "trainer": ("trainer", "trap.Trap", {}),
     "logger": ("trainer.logger.mine", "trap.Trap", {}),
     "where nothing belongs": ("notes", "trap.run", {}),
 }  # fmt: skip
@@ -597,7 +614,8 @@ def test_a_stored_target_is_not_run(
     change(run_folder, key, yaml.safe_load(text))
     called = lab_train(f"resume={run_folder}")
     line = told_by(called)
-    assert f"{key}._target_={' '.join(str(target).split())}" in line
+    assert f"{key}._target_=" in line
+    assert str(target).partition("\n")[0] in line
     assert called.out == ""
     assert not trace.exists()
     assert "trap" not in sys.modules
@@ -610,16 +628,18 @@ AFFINE = {"_target_": "mnist_lab.data.RandomAffine"}
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        ("model.hidden", [TRAP], "model.hidden.0._target_"),
-        ("model.hidden", [8, [[TRAP]]], "model.hidden.1.0.0._target_"),
+        ("model.hidden", [TRAP], "model.hidden"),
+        ("model.hidden", [8, [[TRAP]]], "model.hidden"),
         ("trainer.callbacks.mine", {"a": {"b": TRAP}}, "trainer.callbacks.mine.a.b._target_"),
-        ("augment", {**AFFINE, "_args_": [TRAP]}, "augment._args_.0._target_"),
+        ("augment", {**AFFINE, "_args_": [TRAP]}, "augment._args_"),
+        ("augment", {**AFFINE, "_args_": [{"a": [TRAP]}]}, "augment._args_"),
         ("augment", {**AFFINE, "degrees": {**AFFINE, "shift": TRAP}}, "augment.degrees.shift"),
-        ("augment", {**AFFINE, "_convert_": TRAP}, "augment._convert_._target_"),
-        ("model.optimizer", {**ADAM, "params": [TRAP]}, "model.optimizer.params.0._target_"),
-        ("model.optimizer", {**ADAM, "_args_": [[TRAP]]}, "model.optimizer._args_.0.0._target_"),
-        ("seed", TRAP, "seed._target_"),
-        ("folder", TRAP, "folder._target_"),
+        ("augment", {**AFFINE, "_convert_": TRAP}, "augment._convert_"),
+        ("model.optimizer", {**ADAM, "params": [TRAP]}, "model.optimizer.params"),
+        ("model.optimizer", {**ADAM, "_args_": [[TRAP]]}, "model.optimizer._args_"),
+        ("trainer.plugins", [TRAP], "trainer.plugins"),
+        ("seed", TRAP, "seed"),
+        ("folder", TRAP, "folder"),
     ],
     ids=str,
 )
@@ -627,55 +647,72 @@ def test_a_stored_target_is_found_wherever_it_is(
     key, value, told, lab_train, run_folder, trap, trace
 ):
     change(run_folder, key, value)
-    line = told_by(lab_train(f"resume={run_folder}"))
-    assert told in line
-    assert "=trap.run: is not of mnist_lab" in line
+    assert told in told_by(lab_train(f"resume={run_folder}"))
     assert not trace.exists()
     assert "trap" not in sys.modules
 
 
-def test_a_class_of_torch_that_no_run_is_built_from_is_not_made(lab_train, run_folder, tmp_path):
-    """What `_args_` names is in no signature's way."""
-    kept = tmp_path / "kept"
+@pytest.mark.parametrize(
+    "node",
+    [
+        {**AFFINE, "_args_": [{"_target_": "torch._C.PyTorchFileWriter", "_args_": ["kept"]}]},
+        {"_target_": "mnist_lab.command.LogFile", "filename": "kept", "mode": "w"},
+        {"_target_": "torch.FileStore", "_args_": ["kept", 1]},
+    ],
+    ids=["_args_", "ours", "torch's"],
+)
+def test_a_class_that_no_run_is_built_from_is_not_made(node, lab_train, run_folder):
+    kept = Path("kept")
     kept.write_text("dear")
-    writer = {"_target_": "torch._C.PyTorchFileWriter", "_args_": [str(kept)]}
-    change(run_folder, "augment", {**AFFINE, "_args_": [writer]})
+    change(run_folder, "augment", node)
     assert told_by(lab_train(f"resume={run_folder}"))
     assert kept.read_text() == "dear"
 
 
+def test_a_stored_source_cannot_put_files_of_its_own_anywhere(lab_train, run_folder, tmp_path):
+    """Python runs what begins with `import` in any file of this kind that it finds at its start."""
+    code = b"\nimport antigravity\n"
+    packed = gzip.compress(struct.pack(">4BI", 0, 0, 8, 1, len(code)) + code)
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    (mirror / "evil.pth.gz").write_bytes(packed)
+    source = {
+        "_target_": "mnist_lab.data.IDXSource",
+        "name": "site-packages",
+        "classes": [str(i) for i in range(256)],
+        "sizes": {"train": 1000, "test": len(code)},
+        "urls": [mirror.as_uri()],
+        "md5": {"evil.pth.gz": hashlib.md5(packed).hexdigest()},
+    }
+    change(run_folder, "data.source", source)
+    change(run_folder, "data.root", str(tmp_path))
+    change(run_folder, "model.num_classes", 256)
+    assert told_by(lab_train(f"resume={run_folder}"))
+    assert not list(tmp_path.rglob("*.pth"))
+
+
 @pytest.mark.parametrize(
-    ("text", "key"),
+    ("key", "text"),
     [
-        ("${oc.env:SECRET}", "data.device"),
-        ("cuda-${oc.env:SECRET}", "data.device"),
-        ("${oc.decode:${oc.env:SECRET}}", "data.device"),
-        ("${data.root}", "data.device"),
-        ("${run_folder:null,a,b}", "data.device"),
-        ("${oc.create:{_target_: trap.run}}", "data.device"),
-        (r"\${oc.env:SECRET}", "data.device"),
-        ("${", "data.device"),
+        ("data.device", "${oc.env:SECRET}"),
+        ("data.device", "cuda-${oc.env:SECRET}"),
+        ("data.device", "${oc.create:{_target_: trap.run}}"),
+        ("data.device", r"\${oc.env:SECRET}"),
+        ("data.device", "${"),
+        ("model.name", "${oc.env:SECRET}"),
+        ("model.name", "${folder}${data.root}"),
+        ("model.hidden", ["${oc.decode:${oc.env:SECRET}}"]),
+        ("augment", "${oc.create:{_target_: trap.run}}"),
+        ("augment", {"_target_": "${oc.env:SECRET}"}),
+        ("augment", {"${oc.env:SECRET}": 1}),
     ],
+    ids=str,
 )
-def test_interpolations_stay_text(
-    text, key, lab_train, run_folder, monkeypatch, trap, trace, tmp_path
-):
+def test_interpolations_are_refused(key, text, lab_train, run_folder, monkeypatch, trap, trace):
     monkeypatch.setenv("SECRET", "cpu")
     change(run_folder, key, text)
-    # A device that there isn't, told as it is written.
-    assert told_by(lab_train(f"resume={run_folder}")).endswith(f", not {text}")
+    assert told_by(lab_train(f"resume={run_folder}")).endswith("contains an interpolation")
     assert not trace.exists()
-    assert not (tmp_path / "outputs").exists()
-
-
-def test_an_interpolated_name_is_the_text_in_the_result(lab_train, run_folder, monkeypatch):
-    monkeypatch.setenv("SECRET", "s3cr3t")
-    change(run_folder, "model.name", "${oc.env:SECRET}")
-    called = lab_train(f"resume={run_folder}")
-    assert called.status == 0
-    assert folder.read_result(run_folder)["model"] == "${oc.env:SECRET}"
-    for path in run_folder.rglob("*.*"):
-        assert path.is_dir() or b"s3cr3t" not in path.read_bytes()
 
 
 def test_a_users_own_model_is_resumed_where_its_package_is_trusted(
@@ -709,7 +746,6 @@ def test_trust_that_is_stored_is_worth_nothing(lab_train, run_folder, trap, trac
         ("seed", 10**5000),
         ("model.name", "\ud800"),
         ("init_from", "a\0b"),
-        ("data.root", "a\nb\nc"),
         ("scheduler", [1]),
         ("scheduler", {"_target_": 3}),
         ("trainer", {"max_epochs": "many"}),
