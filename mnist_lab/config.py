@@ -112,6 +112,8 @@ def _vouched(target: Any, dotted: str, trust: Sequence[str]) -> bool:
     from lightning.pytorch.strategies import Strategy
     from torch.optim import Optimizer
 
+    from mnist_lab.models import Classifier
+
     def within(packages: Sequence[str]) -> bool:
         home = f"{getattr(target, '__module__', '')}."
         return home.startswith(tuple(f"{package}." for package in packages))
@@ -121,8 +123,8 @@ def _vouched(target: Any, dotted: str, trust: Sequence[str]) -> bool:
     if not inspect.isclass(target):
         schedule = dotted.startswith("mnist_lab.models.schedules.")
         return within(["mnist_lab"]) and (schedule or dotted in _FUNCTIONS)
-    kinds = (Callback, Logger, Optimizer, Precision, Profiler, Strategy, Trainer)
-    return within(["mnist_lab"]) or (within(_PACKAGES) and issubclass(target, kinds))
+    kinds = (Callback, Classifier, Logger, Optimizer, Precision, Profiler, Strategy, Trainer)
+    return within(["mnist_lab.data"]) or (within(_PACKAGES) and issubclass(target, kinds))
 
 
 def check(settings: Mapping[str, Any], target: Callable[..., Any], path: str = "") -> None:

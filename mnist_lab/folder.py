@@ -66,11 +66,11 @@ def read_config(folder: Path) -> dict[str, Any]:
         # An alias would let a few lines stand for a structure of any size.
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
             raise FolderError(f"{path}: contains YAML aliases")
-        # Resolved when it was written, but for the folder: what is left would run a resolver.
-        if "${" in text.replace("${folder}", ""):
-            raise FolderError(f"{path}: contains an interpolation")
         content = yaml.safe_load(text)
-        json.dumps(content)  # no dates, sets or bytes: nothing but what we write
+        plain = json.dumps(content)  # no dates, sets or bytes: nothing but what we write
+        # Resolved when it was written, but for the folder: what is left would run a resolver.
+        if "${" in plain.replace("${folder}", ""):
+            raise FolderError(f"{path}: contains an interpolation")
     except FileNotFoundError:
         raise FolderError(f"{folder}: there is no run here (no config.yaml)") from None
     except FolderError:

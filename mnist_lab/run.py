@@ -110,7 +110,7 @@ def train(
     last = folder / "checkpoints" / "last.ckpt"
     resumed = last if resume and last.exists() else None
     if resumed is not None:
-        _append_to_dashboard(trainer, checkpoint.read(resumed)["global_step"])
+        _append_to_dashboard(trainer, checkpoint.step_to_continue_from(resumed, model))
     elif init_from is not None:
         checkpoint.init_from(model, init_from)
     folder.mkdir(parents=True, exist_ok=True)

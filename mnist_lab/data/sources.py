@@ -26,6 +26,11 @@ log = logging.getLogger(__name__)
 
 Split = Literal["train", "test"]
 LOCK_SECONDS = 600
+_ARCHIVES = {
+    f"{split}-{part}-ubyte.gz"
+    for split in ("train", "t10k")
+    for part in ("images-idx3", "labels-idx1")
+}
 
 
 class DataError(LabError):
@@ -72,6 +77,10 @@ class IDXSource(Source):
         md5_extracted: dict[str, str] | None = None,
     ) -> None:
         super().__init__(name, classes, sizes)
+        if not name or Path(name).name != name or name.startswith("."):
+            raise ValueError(f"name={name!r} is not the name of a folder")
+        if set(md5) != _ARCHIVES:  # nothing else is ever written
+            raise ValueError(f"md5 must be of {', '.join(sorted(_ARCHIVES))}")
         self.urls, self.md5, self.md5_extracted = urls, md5, md5_extracted or {}
 
     def prepare(self, root: Path, mirror: str | None) -> None:

