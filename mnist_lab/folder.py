@@ -63,14 +63,21 @@ def read_config(folder: Path) -> dict[str, Any]:
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise FolderError(f"{path}: larger than any configuration")
         text = path.read_text(encoding="utf-8")
-        # An alias would let a few lines stand for a structure of any size.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise FolderError(f"{path}: contains YAML aliases")
+        depth = 0
+        for event in yaml.parse(text):  # before anything of it is built
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise FolderError(f"{path}: nested too deeply")
+            # An alias would let a few lines stand for a structure of any size.
+            if isinstance(event, yaml.AliasEvent):
+                raise FolderError(f"{path}: contains YAML aliases")
         content = yaml.safe_load(text)
         plain = json.dumps(content)  # no dates, sets or bytes: nothing but what we write
         # Resolved when it was written, but for the folder: what is left would run a resolver.
         if "${" in plain.replace("${folder}", ""):
             raise FolderError(f"{path}: contains an interpolation")
+        content = json.loads(plain)  # every key a text
     except FileNotFoundError:
         raise FolderError(f"{folder}: there is no run here (no config.yaml)") from None
     except FolderError:
@@ -81,8 +88,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     groups = ("data", "model", "trainer")
     if not (isinstance(content, dict) and all(isinstance(content.get(g), dict) for g in groups)):
         raise FolderError(f"{path}: not the configuration of a run")
-    if _depth(content) > MAX_DEPTH:
-        raise FolderError(f"{path}: nested too deeply")
     return content
 
 
@@ -171,12 +176,3 @@ def _differing(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "")
         elif a != b:
             names.append(f"{path}{key}")
     return names
-
-
-def _depth(content: Any) -> int:
-    depth, level = 0, [content]
-    while level and depth <= MAX_DEPTH:
-        depth += 1
-        nested = [x for x in level if isinstance(x, dict | list)]
-        level = [y for x in nested for y in (x.values() if isinstance(x, dict) else x)]
-    return depth

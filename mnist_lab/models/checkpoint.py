@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import io
+import struct
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,11 @@ from mnist_lab.models.classifier import Classifier
 # Behind the archive's end, where torch.load doesn't look: any reader of checkpoints can read ours.
 _SEAL = b"sha256:"
 _SEAL_LENGTH = len(_SEAL) + 64
+# The records that end an archive, in its 32-bit and 64-bit forms.
+_END = struct.Struct("<4s4H2LH")
+_LOCATOR = struct.Struct("<4sLQL")
+_END_64 = struct.Struct("<4sQ2H2L4Q")
+_MAX_SETTINGS = 1000  # of a model, counting each value in its lists
 
 
 class CheckpointError(FileOrSettingError):
@@ -72,8 +78,8 @@ def read(path: str | Path) -> dict[str, Any]:
         data = memoryview(path.read_bytes())
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file") from None
-    except OSError as error:
-        raise CheckpointError(f"{path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # a NUL in the path is a ValueError
+        raise CheckpointError(f"{path}: {getattr(error, 'strerror', error)}") from error
     sealed = bytes(data[-_SEAL_LENGTH:][: len(_SEAL)]) == _SEAL
     if sealed:
         told = bytes(data[-64:])
@@ -83,6 +89,8 @@ def read(path: str | Path) -> dict[str, Any]:
     try:
         _refuse_expansion(data)
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        if len(data) < _values(content, up_to=len(data)):
+            raise ValueError("it refers to itself many times over")
     except Exception as error:  # whatever unpickling makes of a file that isn't what it says
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: not a readable checkpoint: {reason}") from error
@@ -113,6 +121,8 @@ def load(
     reserved = [k for k in settings if k in ("optimizer", "scheduler") or str(k).startswith("_")]
     if reserved or not _plain(list(settings.values())):
         raise CheckpointError(f"{path}: its settings are not plain values")
+    if _values(settings, up_to=_MAX_SETTINGS) > _MAX_SETTINGS:
+        raise CheckpointError(f"{path}: more settings than any model has")
     try:
         config.check(settings, model_class)
         with torch.device("meta"):  # shapes without memory, however large they are said to be
@@ -185,13 +195,39 @@ def _size(path: str | Path) -> int:
     return (path / "checkpoints" / "best.ckpt" if path.is_dir() else path).stat().st_size
 
 
+def _values(content: Any, up_to: int) -> int:
+    """How many values there are at all levels, counted each time one is referred to."""
+    count, containers = 0, [content]
+    while containers and count <= up_to:
+        container = containers.pop()
+        inner = list(container.values()) if isinstance(container, dict) else container
+        count += len(inner)
+        containers += [each for each in inner if isinstance(each, dict | list | tuple | set)]
+    return count
+
+
 def _refuse_expansion(data: memoryview) -> None:
+    # As torch writes it: the directory right before the end records, which agree. Of an archive
+    # with two directories zipfile reads one and torch the other.
+    end = len(data) - _END.size
+    signature, *_, length, start, comment = _END.unpack(data[end:])
+    good = signature == b"PK\5\6" and not comment
+    if bytes(data[end - _LOCATOR.size :][:4]) == b"PK\6\7":
+        end -= _LOCATOR.size + _END_64.size
+        good &= _LOCATOR.unpack(data[end + _END_64.size :][: _LOCATOR.size])[2] == end
+        signature, *_, length_64, start_64 = _END_64.unpack(data[end:][: _END_64.size])
+        good &= (signature, length_64, start_64) == (b"PK\6\6", length, start)
+    if not good or start + length != end:
+        raise ValueError("it is not an archive as torch writes it")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         entries = archive.infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise ValueError("it is compressed")
         if sum(entry.file_size for entry in entries) > len(data):
             raise ValueError("it claims to be larger than it is")
+        # Of any length, by a number in the pickle: torch allows it, and no checkpoint needs it.
+        if any(b"bytearray" in archive.read(e) for e in entries if e.filename.endswith(".pkl")):
+            raise ValueError("it makes a bytearray")
 
 
 def _difference(expected: dict[str, torch.Tensor], weights: dict[str, Any]) -> str | None:
@@ -214,7 +250,9 @@ def _difference(expected: dict[str, torch.Tensor], weights: dict[str, Any]) -> s
 
 
 def _class(dotted: Any, path: str | Path, trust: Sequence[str]) -> type[Classifier]:
-    module, _, name = str(dotted).rpartition(".")
+    if not isinstance(dotted, str):
+        raise CheckpointError(f"{path}: names no class")
+    module, _, name = dotted.rpartition(".")
     if not any(f"{module}.".startswith(f"{known}.") for known in ("mnist_lab.models", *trust)):
         raise CheckpointError(f"{path}: its class {dotted} is not of mnist_lab.models")
     try:

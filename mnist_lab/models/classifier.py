@@ -119,22 +119,12 @@ class Classifier(L.LightningModule):
         self._make_optimizer, self._make_scheduler = optimizer, scheduler
         self.register_buffer("mean", torch.zeros(in_channels, 1, 1))
         self.register_buffer("std", torch.ones(in_channels, 1, 1))
-        self.example_input_array = torch.zeros(1, in_channels, 28, 28, dtype=torch.uint8)
+        pixel = torch.zeros(1, 1, 1, 1, dtype=torch.uint8)
+        self.example_input_array = pixel.expand(1, in_channels, 28, 28)  # takes no memory
 
         # Training: sums of loss and of hits, and the number of images, of the epoch so far.
         self.register_buffer("_sums", torch.zeros(3), persistent=False)
-        metrics = MetricCollection(
-            {
-                "accuracy": MulticlassAccuracy(num_classes, average="micro"),
-                "precision": MulticlassPrecision(num_classes, average="none"),
-                "recall": MulticlassRecall(num_classes, average="none"),
-                "f1": MulticlassF1Score(num_classes, average="none"),
-                "confusion": MulticlassConfusionMatrix(num_classes),
-            },
-            compute_groups=[["precision", "recall", "f1"], ["accuracy"], ["confusion"]],
-        )
-        self._metrics = nn.ModuleList([metrics, metrics.clone()])  # of validation, of test
-        self._losses = nn.ModuleList([MeanMetric(), MeanMetric()])
+        self._metrics, self._losses = nn.ModuleDict(), nn.ModuleDict()  # by split, from setup on
         self.confusion: dict[str, Tensor] = {}
         """Counts `(K, K)` of the last evaluation by split; rows are the truth."""
         self.per_class: dict[str, Tensor] = {}
@@ -162,6 +152,10 @@ class Classifier(L.LightningModule):
         return (images - self.mean) / self.std
 
     def setup(self, stage: str) -> None:
+        for split in ("val", "test"):
+            if split not in self._metrics:
+                self._metrics[split] = _metrics(self.num_classes)
+                self._losses[split] = MeanMetric()
         if stage == "fit" and self.normalize == "train":
             data = self.trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.fit
             mean, std = data.statistics()
@@ -254,8 +248,7 @@ class Classifier(L.LightningModule):
         loss.reset()
 
     def _evaluation(self, split: str) -> tuple[MetricCollection, MeanMetric]:
-        index = ("val", "test").index(split)
-        metrics, loss = self._metrics[index], self._losses[index]
+        metrics, loss = self._metrics[split], self._losses[split]
         assert isinstance(metrics, MetricCollection)
         assert isinstance(loss, MeanMetric)
         return metrics, loss
@@ -278,6 +271,19 @@ class Classifier(L.LightningModule):
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
         return float(optimizer.param_groups[0]["lr"])
+
+
+def _metrics(classes: int) -> MetricCollection:
+    return MetricCollection(
+        {
+            "accuracy": MulticlassAccuracy(classes, average="micro"),
+            "precision": MulticlassPrecision(classes, average="none"),
+            "recall": MulticlassRecall(classes, average="none"),
+            "f1": MulticlassF1Score(classes, average="none"),
+            "confusion": MulticlassConfusionMatrix(classes),
+        },
+        compute_groups=[["precision", "recall", "f1"], ["accuracy"], ["confusion"]],
+    )
 
 
 def _plain(value: Any) -> Any:

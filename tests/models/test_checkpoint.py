@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import os
 import pickle
+import sys
 import zipfile
 from contextlib import suppress
 from functools import partial
@@ -228,13 +229,14 @@ def test_only_classes_of_this_package_are_made(dotted, reason, saved, tmp_path):
 
 def test_modules_of_others_are_not_even_imported(saved, tmp_path, monkeypatch):
     trace = tmp_path / "trace"
-    (tmp_path / "trap.py").write_text(f"open({str(trace)!r}, 'w')\nclass MLP: ...\n")
+    (tmp_path / "snare.py").write_text(f"open({str(trace)!r}, 'w')\nclass MLP: ...\n")
     monkeypatch.syspath_prepend(tmp_path)
-    path = changed(saved, tmp_path, mnist_lab={"class": "trap.MLP"})
-    assert "trap.MLP is not of mnist_lab.models" in refused(path)
+    path = changed(saved, tmp_path, mnist_lab={"class": "snare.MLP"})
+    assert "snare.MLP is not of mnist_lab.models" in refused(path)
     assert not trace.exists()
-    importlib.import_module("trap")
+    importlib.import_module("snare")
     assert trace.exists()
+    del sys.modules["snare"]
 
 
 class Trap:
