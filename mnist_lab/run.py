@@ -16,6 +16,7 @@ from mnist_lab import Diverged, LabError, config, record
 from mnist_lab.callbacks import Predictions
 from mnist_lab.continuation import LastCheckpoint
 from mnist_lab.data import DataModule, Transform
+from mnist_lab.lean import lean
 from mnist_lab.models import Classifier, checkpoint
 from mnist_lab.models.classifier import MakeOptimizer, MakeScheduler
 from mnist_lab.record import Result
@@ -121,6 +122,7 @@ def train(
 
     start = time.perf_counter()
     try:
+        lean(trainer, model)
         trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
     except Diverged as error:
         spent = {"data": data.seconds, "fit": _seconds(trainer, start), "test": None}

@@ -68,6 +68,8 @@ class DataModule(L.LightningDataModule):
         self.seconds = 0.0
         """Spent until the tensors were ready."""
         self._tensors: dict[str, tuple[Tensor, Tensor]] = {}
+        self._form: Transform | None = None
+        self._formed: dict[str, Tensor] = {}
         self._prepared = False
         if "train" in source.sizes:
             self._counts(source.sizes["train"])
@@ -103,6 +105,14 @@ class DataModule(L.LightningDataModule):
         if stage == "test" and "test" not in self._tensors:
             self._tensors["test"] = self._place(*self._read("test"))
         self.seconds += time.perf_counter() - start
+
+    def give_out(self, fitted: Transform) -> None:
+        """Have loaders give out images in a model's form, made once instead of for every batch.
+
+        Training images that are augmented on the way stay as they are.
+        """
+        if fitted != self._form:
+            self._form, self._formed = fitted, {}
 
     def tensors(self, split: str) -> tuple[Tensor, Tensor]:
         """Images `(N, C, H, W)` uint8 and labels `(N,)` of `train`, `val` or `test`."""
@@ -141,6 +151,14 @@ class DataModule(L.LightningDataModule):
     def test_dataloader(self) -> TensorLoader:
         return self._loader("test", self.eval_batch_size)
 
+    def transfer_batch_to_device(
+        self, batch: Any, device: torch.device, dataloader_idx: int
+    ) -> Any:
+        """Nothing but a look, where the images lie on the device already."""
+        if isinstance(batch, tuple) and batch[0].device == device:
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Augment, in training only."""
         if self.augment is None or self.trainer is None or not self.trainer.training:
@@ -152,8 +170,16 @@ class DataModule(L.LightningDataModule):
         rank, world_size = 0, 1
         if self.trainer is not None:
             rank, world_size = self.trainer.global_rank, self.trainer.world_size
+        images, labels = self.tensors(split)
+        if self._form is not None and not (split == "train" and self.augment is not None):
+            if split not in self._formed:
+                start = time.perf_counter()
+                self._formed[split] = _in_parts(self._form, images)
+                self.seconds += time.perf_counter() - start
+            images = self._formed[split]
         return TensorLoader(
-            *self.tensors(split),
+            images,
+            labels,
             batch_size,
             shuffle=shuffle,
             seed=self.seed,
@@ -186,6 +212,18 @@ class DataModule(L.LightningDataModule):
             if train < 1:
                 raise ValueError(f"train_size must be at least 1 image, not {self.train_size}")
         return val, train
+
+
+@torch.no_grad()
+def _in_parts(form: Transform, images: Tensor) -> Tensor:
+    """The images transformed, with little memory beside the outcome; themselves, if they fit."""
+    sample = form(images[:1])
+    if sample.shape == images[:1].shape:
+        return images
+    formed = sample.new_empty(len(images), *sample.shape[1:])
+    for start in range(0, len(images), 1000):
+        formed[start : start + 1000] = form(images[start : start + 1000])
+    return formed
 
 
 def stratified(labels: Tensor, size: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -66,7 +66,7 @@ class TensorLoader:
                 yield self.images[part], self.labels[part]
             else:
                 chosen = order[part]
-                yield self.images[chosen], self.labels[chosen]
+                yield self.images.index_select(0, chosen), self.labels.index_select(0, chosen)
 
     batch_sampler = None
 

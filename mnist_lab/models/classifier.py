@@ -24,6 +24,9 @@ from torchmetrics.classification import (
 
 from mnist_lab.models.schedules import constant
 
+_COUNTED_TOGETHER = 100  # batches
+_PARTS = 128  # of a grey level, in resized images
+
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer, int], LRScheduler | None]
 
@@ -122,13 +125,23 @@ class Classifier(L.LightningModule):
         pixel = torch.zeros(1, 1, 1, 1, dtype=torch.uint8)
         self.example_input_array = pixel.expand(1, in_channels, 28, 28)  # takes no memory
 
-        # Training: sums of loss and of hits, and the number of images, of the epoch so far.
+        # Training: sums of loss and of hits, and the number of images, of the epoch so far, but
+        # for the latest batches, of which losses, logits and labels wait to be counted together.
         self.register_buffer("_sums", torch.zeros(3), persistent=False)
+        self._uncounted: list[tuple[Tensor, Tensor, Tensor]] = []
         self._metrics, self._losses = nn.ModuleDict(), nn.ModuleDict()  # by split, from setup on
         self.confusion: dict[str, Tensor] = {}
         """Counts `(K, K)` of the last evaluation by split; rows are the truth."""
         self.per_class: dict[str, Tensor] = {}
         """Precision, recall, f1 and support `(K,)` of the last evaluation."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The Trainer notes the hook it is in forty times a step; a module's way of setting an
+        # attribute asks each time whether it is a parameter.
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `(N, K)` of images `(N, C, H, W)`: uint8, or floats from 0 to 1."""
@@ -136,28 +149,49 @@ class Classifier(L.LightningModule):
         return logits
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """What the network is shown: scaled, brought to `image_size`, and normalised."""
-        if not images.is_floating_point():
-            images = images.to(self.mean.dtype) / 255
+        """What the network is shown: brought to `image_size`, scaled, and normalised."""
+        if images.is_floating_point():
+            images = self._resized(images)
+        else:
+            images = self.fitted(images)
+            levels = 255 if images.dtype == torch.uint8 else 255 * _PARTS
+            images = images.to(self.mean.dtype).div_(levels)
+        if self.normalize == "none":
+            return images
+        return (images - self.mean).div_(self.std)
+
+    def fitted(self, images: Tensor) -> Tensor:
+        """Images `(N, C, H, W)` of grey levels brought to `image_size`.
+
+        Those that have another size become int16 in 128ths of a level: half the memory of floats,
+        for those who keep them.
+        """
+        if images.shape[-2:] == (self.image_size, self.image_size):
+            return images
+        return self._resized(images.to(self.mean.dtype)).mul_(_PARTS).round_().to(torch.int16)
+
+    def _resized(self, images: Tensor) -> Tensor:
         size = (self.image_size, self.image_size)
-        if images.shape[-2:] != size:
-            if self.resize == "bilinear":
-                images = functional.interpolate(images, size, mode="bilinear", antialias=True)
-            else:
-                height, width = (self.image_size - s for s in images.shape[-2:])
-                if height < 0 or width < 0:
-                    raise ValueError(f"resize=pad cannot shrink images to {size}")
-                left, top = width // 2, height // 2
-                images = functional.pad(images, (left, width - left, top, height - top))
-        return (images - self.mean) / self.std
+        if images.shape[-2:] == size:
+            return images
+        if self.resize == "bilinear":
+            return functional.interpolate(images, size, mode="bilinear", antialias=True)
+        height, width = (self.image_size - s for s in images.shape[-2:])
+        if height < 0 or width < 0:
+            raise ValueError(f"resize=pad cannot shrink images to {size}")
+        left, top = width // 2, height // 2
+        return functional.pad(images, (left, width - left, top, height - top))
 
     def setup(self, stage: str) -> None:
         for split in ("val", "test"):
             if split not in self._metrics:
                 self._metrics[split] = _metrics(self.num_classes)
                 self._losses[split] = MeanMetric()
+        data = getattr(self.trainer, "datamodule", None)
+        if data is not None:
+            data.give_out(self.fitted)
         if stage == "fit" and self.normalize == "train":
-            data = self.trainer.datamodule  # type: ignore[attr-defined]  # set by Trainer.fit
+            assert data is not None
             mean, std = data.statistics()
             if bool((std == 0).any()):
                 raise ValueError("normalize=train: all training images are one flat colour")
@@ -168,21 +202,23 @@ class Classifier(L.LightningModule):
         images, labels = batch
         logits = self(images)
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        with torch.no_grad():
-            hits = (logits.argmax(1) == labels).sum()
-            count = torch.full_like(loss, len(labels))
-            self._sums += torch.stack([loss.detach() * count, hits.to(loss.dtype), count])
+        # A sum and an accuracy at every step would take as long as a small network's forward pass.
+        self._uncounted.append((loss.detach().view(1) * len(labels), logits.detach(), labels))
+        if (batch_idx + 1) % _COUNTED_TOGETHER == 0:
+            self._sums += self._count()
+            self._uncounted.clear()
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self.log("train/loss_step", loss.detach())
             self.log("lr_step", self._learning_rate())
         return loss
 
     def on_train_epoch_end(self) -> None:
-        sums = self.trainer.strategy.reduce(self._sums, reduce_op="sum")
+        sums = self.trainer.strategy.reduce(self._sums + self._count(), reduce_op="sum")
         assert isinstance(sums, Tensor)
         self.log_dict({"train/loss": sums[0] / sums[2], "train/accuracy": sums[1] / sums[2]})
         self.log("lr", self._learning_rate())
         self._sums.zero_()
+        self._uncounted.clear()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         return self._evaluation_step("val", batch)
@@ -203,7 +239,7 @@ class Classifier(L.LightningModule):
 
     def running(self) -> tuple[float, float]:
         """Mean training loss and accuracy of this process's batches of the epoch so far."""
-        loss, hits, count = self._sums.tolist()
+        loss, hits, count = (self._sums + self._count()).tolist()
         return loss / max(count, 1), hits / max(count, 1)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -222,11 +258,15 @@ class Classifier(L.LightningModule):
             "class": f"{type(self).__module__}.{type(self).__qualname__}",
             "data": datamodule.description() if datamodule is not None else None,
             "sums": self._sums.clone(),
+            "uncounted": [torch.cat(parts) for parts in zip(*self._uncounted, strict=True)],
             "metrics": {k: shortest(v) for k, v in self.trainer.callback_metrics.items()},
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._sums.copy_(checkpoint["mnist_lab"]["sums"])
+        if uncounted := checkpoint["mnist_lab"]["uncounted"]:
+            losses, logits, labels = (part.to(self.device) for part in uncounted)
+            self._uncounted = [(losses, logits, labels)]
 
     def _evaluation_step(self, split: str, batch: tuple[Tensor, Tensor]) -> Tensor:
         images, labels = batch
@@ -252,6 +292,14 @@ class Classifier(L.LightningModule):
         assert isinstance(metrics, MetricCollection)
         assert isinstance(loss, MeanMetric)
         return metrics, loss
+
+    def _count(self) -> Tensor:
+        """Sum of losses, hits, and number, of the training images not counted yet."""
+        if not self._uncounted:
+            return torch.zeros_like(self._sums)
+        losses, logits, labels = (torch.cat(parts) for parts in zip(*self._uncounted, strict=True))
+        hits = (logits.argmax(1) == labels).sum()
+        return torch.stack([losses.sum(), hits, torch.full_like(hits, len(labels))])
 
     def _total_steps(self) -> int:
         # Not `estimated_stepping_batches`: asked this early, it sets the training loader up before

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from sklearn.datasets import load_digits
 
-from mnist_lab.data import DataError, DataModule, Digits, IDXSource, Source
+from mnist_lab.data import DataError, DataModule, Digits, IDXSource, RandomAffine, Source
 
 
 class Given(Source):
@@ -365,3 +365,18 @@ def test_mnist_test_split_is_the_official_one(mnist):
     assert labels.bincount().tolist() == counts
     # The first test images are famously these.
     assert labels[:10].tolist() == [7, 2, 1, 0, 4, 1, 4, 9, 5, 9]
+
+
+def test_images_are_given_out_in_the_models_form(digits):
+    def double(images):
+        return images.repeat_interleave(2, -1).repeat_interleave(2, -2).to(torch.int16)
+
+    digits.give_out(double)
+    loader = digits.train_dataloader()
+    assert torch.equal(loader.images, double(digits.tensors("train")[0]))
+    assert digits.train_dataloader().images is loader.images  # made once
+    digits.augment = RandomAffine(shift=2)  # which takes images as they are stored
+    assert digits.train_dataloader().images.shape[-1] == 28
+    assert digits.val_dataloader().images.shape[-1] == 56
+    digits.give_out(lambda images: images)
+    assert digits.val_dataloader().images is digits.tensors("val")[0]
