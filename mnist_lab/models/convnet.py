@@ -1,7 +1,7 @@
 """Plain convolutional networks in blocks, with or without batch normalisation."""
 
 from collections.abc import Sequence
-from typing import Unpack
+from typing import Literal, Unpack
 
 import torch
 from torch import nn
@@ -11,11 +11,15 @@ from mnist_lab.models.mlp import dense
 
 
 class ConvNet(Classifier):
-    """Blocks of same-size convolutions, each ended by 2x2 max pooling and dropout.
+    """Blocks of convolutions, each ended by max pooling and dropout.
 
     Args:
         widths: for each block the channels of its convolutions.
         kernel_sizes: for each block the (odd) size of its kernels.
+        padding: `same` keeps the size in a convolution, `valid` computes full windows only.
+        pools: for each block the size of its pooling; 1 is none. 2 throughout unless given.
+        unshuffle: first makes each square of so many pixels a side one pixel of as many channels
+            (space to depth); 1 leaves images as they are.
         norm: where batch normalisation stands beside each convolution's activation.
         dropout: after each block's pooling.
         hidden: units of the fully connected hidden layers.
@@ -26,6 +30,9 @@ class ConvNet(Classifier):
         self,
         widths: Sequence[Sequence[int]] = ((32,), (64,)),
         kernel_sizes: Sequence[int] = (3, 3),
+        padding: Literal["same", "valid"] = "same",
+        pools: Sequence[int] | None = None,
+        unshuffle: int = 1,
         activation: Activation = "relu",
         norm: Norm = "after",
         dropout: float = 0.0,
@@ -34,31 +41,36 @@ class ConvNet(Classifier):
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
-        if len(kernel_sizes) != len(widths):
-            raise ValueError(f"{len(kernel_sizes)} kernel_sizes for {len(widths)} blocks of widths")
+        pools = [2] * len(widths) if pools is None else pools
+        for name, given in (("kernel_sizes", kernel_sizes), ("pools", pools)):
+            if len(given) != len(widths):
+                raise ValueError(f"{len(given)} {name} for {len(widths)} blocks of widths")
+            if any(size < 1 for size in given):
+                raise ValueError(f"{name} must be at least 1, not {list(given)}")
         if any(size % 2 == 0 for size in kernel_sizes):
             raise ValueError(f"kernel_sizes must be odd, not {list(kernel_sizes)}")
         channels, size = self.hparams["in_channels"], self.image_size
-        layers: list[nn.Module] = []
-        for block, kernel in zip(widths, kernel_sizes, strict=True):
+        if unshuffle < 1 or size % unshuffle:
+            raise ValueError(f"unshuffle={unshuffle} doesn't divide image_size={size}")
+        layers: list[nn.Module] = [nn.PixelUnshuffle(unshuffle)] if unshuffle > 1 else []
+        channels, size = channels * unshuffle**2, size // unshuffle
+        for block, kernel, pool in zip(widths, kernel_sizes, pools, strict=True):
             for width in block:
                 # A bias would be undone by the normalisation that follows at once.
-                conv = nn.Conv2d(
-                    channels, width, kernel, padding=kernel // 2, bias=norm != "before"
-                )
+                conv = nn.Conv2d(channels, width, kernel, padding=padding, bias=norm != "before")
                 parts = [conv, ACTIVATIONS[activation]()]
                 if norm != "none":
                     parts.insert({"before": 1, "after": 2}[norm], nn.BatchNorm2d(width))
                 layers += parts
                 channels = width
-            layers.append(nn.MaxPool2d(2))
+                size -= kernel - 1 if padding == "valid" else 0
+            if pool > 1:
+                layers.append(nn.MaxPool2d(pool))
             if dropout:
                 layers.append(nn.Dropout(dropout))
-            size //= 2
-        if size < 1:
-            raise ValueError(
-                f"image_size={self.image_size} is too small for {len(widths)} poolings"
-            )
+            size //= pool
+            if size < 1:
+                raise ValueError(f"image_size={self.image_size} is too small for these blocks")
         layers.append(nn.Flatten())
         inputs = channels * size**2
         for units in hidden:

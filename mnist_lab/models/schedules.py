@@ -11,17 +11,27 @@ def constant(optimizer: Optimizer, total_steps: int) -> None:
 
 
 def onecycle(
-    optimizer: Optimizer, total_steps: int, peak: float, warmup: float = 0.3
+    optimizer: Optimizer,
+    total_steps: int,
+    peak: float,
+    warmup: float = 0.3,
+    cycle_momentum: bool = True,
 ) -> LRScheduler:
     """Up from peak / 25 to `peak` in the first `warmup` of the steps, then down to nearly nothing.
 
-    Smith and Topin, "Super-Convergence" (2018). The optimizer's own learning rate and (first)
-    momentum are replaced.
+    Smith and Topin, "Super-Convergence" (2018). The optimizer's own learning rate is replaced, and
+    its (first) momentum too, which goes the other way, unless `cycle_momentum` is off.
     """
     _check_warmup(warmup)
     if peak <= 0:
         raise ValueError(f"peak must be positive, not {peak}")
-    return OneCycleLR(optimizer, max_lr=peak, total_steps=total_steps, pct_start=warmup)
+    return OneCycleLR(
+        optimizer,
+        max_lr=peak,
+        total_steps=total_steps,
+        pct_start=warmup,
+        cycle_momentum=cycle_momentum,
+    )
 
 
 def cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.0) -> LRScheduler:
