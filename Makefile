@@ -6,7 +6,7 @@ export MNIST_LAB_MIRROR ?= $(abspath ../shared/mnist)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train test lint format lock tensorboard clean
+.PHONY: help setup demo train test lint format lock bench tensorboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ format: setup ## sort imports and format
 lock: setup ## renew requirements.txt from pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --python-version 3.11 \
 		--all-extras --no-emit-index-url --no-header --output-file requirements.txt pyproject.toml
+
+bench: setup ## time everything in docs/performance.md: make bench DEVICE=cuda ARGS="--only speedrun"
+	$(BIN)/python -m benchmarks --device $(or $(DEVICE),cpu) $(ARGS)
 
 tensorboard: setup ## browse all runs
 	$(BIN)/tensorboard --logdir outputs

@@ -1,94 +1,81 @@
-"""Timing sides of a comparison beside each other: in one process, in turns, the median of each."""
+"""Timing two sides of a comparison in turns; the median of the turns counts."""
 
-import json
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import lightning
 import torch
 
 Side = Callable[[], float | None]
-"""Does the work once; returns the seconds that count, or None: all that the call took."""
+"""Does the work once; returns what counts (seconds, MiB), or None: the seconds that it took."""
 
 
 @dataclass
-class Ratio:
-    """One row of the table: what a side takes as a multiple of what the other takes."""
+class Row:
+    """What one side takes, held against the other: as a ratio, or as what it takes more."""
 
     what: str
     beside: str
     limit: float
-    seconds: list[float]
-    seconds_beside: list[float]
+    ratio: bool = True
+    unit: str = "s"
+    ours: list[float] = field(default_factory=list)
+    theirs: list[float] = field(default_factory=list)
 
     @property
-    def ratios(self) -> list[float]:
+    def turns(self) -> list[float]:
         """Of each turn: both sides met the same moment of the machine."""
-        return [a / b for a, b in zip(self.seconds, self.seconds_beside, strict=True)]
+        pairs = zip(self.ours, self.theirs, strict=True)
+        return [a / b if self.ratio else a - b for a, b in pairs]
 
     @property
     def median(self) -> float:
-        return statistics.median(self.ratios)
+        return statistics.median(self.turns)
 
-    def row(self) -> str:
-        low, high = min(self.ratios), max(self.ratios)
-        ours, theirs = statistics.median(self.seconds), statistics.median(self.seconds_beside)
-        verdict = "met" if self.median <= self.limit else "missed"
+    def __str__(self) -> str:
+        unit = "" if self.ratio else f" {self.unit} more"
+        ours, theirs = (f"{statistics.median(v):.3g} {self.unit}" for v in (self.ours, self.theirs))
+        spread = f"{min(self.turns):.2f} to {max(self.turns):.2f}"
+        verdict = "met" if self.median <= self.limit else "**missed**"
         return (
-            f"| {self.what} | {self.beside} | {ours:.3g} s | {theirs:.3g} s | {self.median:.2f} "
-            f"| {low:.2f} to {high:.2f} | {self.limit:.2f} | {verdict} |"
+            f"| {self.what} | {self.beside} | {ours} | {theirs} | {self.median:.2f}{unit} "
+            f"| {spread} | {self.limit:g}{unit} | {verdict} |"
         )
+
+    def plain(self) -> dict[str, Any]:
+        return {**vars(self), "median": self.median}
 
 
 HEAD = (
-    "| what | beside | ours | the other | ratio (median) | spread | at most | |\n"
+    "| what | beside | ours | the other | median of the turns | spread | at most | |\n"
     "|---|---|---|---|---|---|---|---|"
 )
 
 
-def compare(
-    what: str, ours: Side, beside: str, theirs: Side, limit: float, turns: int = 5
-) -> Ratio:
-    """Both sides in turns, after one turn each that doesn't count."""
-    seconds: tuple[list[float], list[float]] = ([], [])
+def compare(row: Row, ours: Side, theirs: Side, turns: int = 5) -> Row:
+    """Fill the row: both sides in turns, after one turn that doesn't count."""
     for turn in range(turns + 1):
-        for side, taken in zip((ours, theirs), seconds, strict=True):
+        for side, taken in ((ours, row.ours), (theirs, row.theirs)):
             start = time.perf_counter()
             told = side()
-            taken.append(time.perf_counter() - start if told is None else told)
-            if turn == 0:
-                taken.clear()
-    ratio = Ratio(what, beside, limit, *seconds)
-    print(ratio.row(), flush=True)
-    return ratio
+            if turn:
+                taken.append(time.perf_counter() - start if told is None else told)
+    print(row, flush=True)
+    return row
 
 
 def machine(device: str) -> str:
-    """What the figures were taken on."""
-    cpu = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
+    """What the figures are taken on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cpu = f"{len(names)} x {names[0]}" if names else platform.processor()
     gpu = f", {torch.cuda.get_device_name()}" if device == "cuda" else ""
     return (
         f"{cpu}{gpu}, {torch.get_num_threads()} threads, Python {platform.python_version()}, "
         f"torch {torch.__version__}, lightning {lightning.__version__}"
     )
-
-
-def save(path: Path, device: str, ratios: list[Ratio]) -> None:
-    """The single measurements, as JSON."""
-    content: Mapping[str, object] = {
-        "machine": machine(device),
-        "ratios": [asdict(ratio) | {"ratio": ratio.median} for ratio in ratios],
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content, indent=1) + "\n")

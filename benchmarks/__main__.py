@@ -1,0 +1,202 @@
+"""`make bench`: every comparison, printed as it comes, kept as JSON and as a table."""
+
+import argparse
+import json
+import logging
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.harness import HEAD, Row, compare, machine
+from benchmarks.sides import Bare, Ours, Templates, known_recipe, settings
+from mnist_lab import config, run
+from mnist_lab.data import DataModule
+from mnist_lab.data.sources import Source, Split
+from mnist_lab.train import _quieten
+
+MLP = ("model=mlp", "model.hidden=[128,64]", "model.norm=after", "model.dropout=0")
+BARE = "bare loop, tensors in memory"
+TEMPLATE = "the templates' way"
+
+
+def against_bare(folder: Path, *common: str) -> Iterator[Row]:
+    for size, limit in ((32, 1.20), (128, 1.08), (512, 1.03)):
+        ours = Ours(folder, "model=lenet", f"data.batch_size={size}", *common)
+        yield compare(Row(f"an epoch of LeNet, batch {size}", BARE, limit), ours, Bare(ours))
+    ours = Ours(folder, *MLP, "data.batch_size=64", *common)
+    yield compare(Row("an epoch of a small MLP, batch 64", BARE, 1.25), ours, Bare(ours))
+    ours = Ours(folder, "model=bn_cnn", "data.batch_size=128", "data.train_size=30000", *common)
+    beside = f"{BARE}, default format"
+    yield compare(Row("half an epoch of bn_cnn, batch 128", beside, 0.75), ours, Bare(ours))
+
+
+def against_templates(folder: Path, *common: str) -> Iterator[Row]:
+    common = ("data.train_size=15000", *common)
+    for size in (32, 64, 256):
+        ours = Ours(folder, "model=lenet", f"data.batch_size={size}", *common)
+        row = Row(f"15,000 images, LeNet, batch {size}", TEMPLATE, 0.45)
+        yield compare(row, ours, Templates(ours, 15000))
+    ours = Ours(folder, *MLP, "data.batch_size=64", *common)
+    row = Row("15,000 images, small MLP, batch 64", TEMPLATE, 0.2)
+    yield compare(row, ours, Templates(ours, 15000))
+
+
+def speedrun(folder: Path, *common: str) -> Iterator[Row]:
+    data: DataModule = config.build(settings(folder, "data.val_size=0", *common))["data"]
+    data.tensors("train"), data.tensors("test")
+
+    def ours() -> float:
+        with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
+            built = config.build(settings(Path(fresh), "experiment=speedrun", *common))
+            data.batch_size = built["data"].batch_size
+            seconds = run.train(data, built["model"], built["trainer"])["seconds"]
+        return float(seconds["fit"] + seconds["test"])
+
+    row = Row("experiment=speedrun, fit and test", "the fastest known recipe", 0.33)
+    yield compare(row, ours, known_recipe(data), turns=7)
+
+
+def prediction(folder: Path, *common: str) -> Iterator[Row]:
+    built = config.build(settings(folder, "model=lenet", "data.val_size=0", *common))
+    images = built["data"].tensors("train")[0][:50000]
+    model = built["model"].to(images.device).eval()
+    with torch.no_grad():
+        ready = torch.cat([model.preprocess(part) for part in images.split(1000)])
+
+    def times(network: Callable[[Tensor], Tensor], batches: Tensor) -> Callable[[], None]:
+        @torch.inference_mode()
+        def go() -> None:
+            for _ in range(20):
+                for batch in batches.split(1000):
+                    network(batch)
+            if images.is_cuda:
+                torch.cuda.synchronize()
+
+        return go
+
+    row = Row("1,000,000 images predicted, LeNet", "the bare network, same batches", 1.3)
+    yield compare(row, times(model, images), times(model.network, ready), turns=5)
+
+
+def augmentation(folder: Path, *common: str) -> Iterator[Row]:
+    common = ("model=bn_cnn", "data.batch_size=128", "data.train_size=20000", *common)
+    row = Row("20,000 images, bn_cnn, augment=affine", "augment=none", 1.35)
+    yield compare(row, Ours(folder, "augment=affine", *common), Ours(folder, *common))
+
+
+class Repeated(Source):
+    """A source's training images, several times over."""
+
+    def __init__(self, data: DataModule, times: int) -> None:
+        self.images, self.labels = data.tensors("train")
+        sizes = {"train": times * len(self.labels)}
+        super().__init__(data.source.name, data.source.classes, sizes)
+        self.times = times
+
+    def prepare(self, root: Path, mirror: str | None) -> None: ...
+
+    def read(self, root: Path, split: Split) -> tuple[Tensor, Tensor]:
+        return self.images.repeat(self.times, 1, 1, 1), self.labels.repeat(self.times)
+
+
+def growth(folder: Path, *common: str) -> Iterator[Row]:
+    common = ("experiment=speedrun", *common)
+    base = Ours(folder, *common)
+    for times in (4, 16):
+        data = DataModule(Repeated(base.data, times), batch_size=256, val_size=0)
+        many = Ours(folder, *common, data=data)
+        row = Row(f"an epoch of {60 * times},000 images", f"{times} epochs of 60,000", 1.05)
+        yield compare(row, many, lambda times=times: times * base(), turns=3 if times == 16 else 5)
+
+
+def commands(folder: Path, *common: str) -> Iterator[Row]:
+    def seconds(*arguments: str, status: int = 0) -> Callable[[], float]:
+        def go() -> float:
+            start = time.perf_counter()
+            ended = subprocess.run([sys.executable, *arguments], capture_output=True)
+            assert ended.returncode == status, ended.stderr.decode()
+            return time.perf_counter() - start
+
+        return go
+
+    def peak(module: str, *arguments: str) -> Callable[[], float]:
+        def go() -> float:
+            command = [sys.executable, "-c", _PEAK, module, *arguments]
+            ended = subprocess.run(command, capture_output=True, text=True, check=True)
+            return int(ended.stdout.splitlines()[-1]) / 1024
+
+        return go
+
+    train = ("-m", "mnist_lab.train")
+    imports = ("-c", "import lightning.pytorch")
+    one_step = (*train, "trainer.fast_dev_run=true", f"hydra.run.dir={folder}", *common)
+    row = Row("command to the end of its first step", "import lightning.pytorch", 1.0, ratio=False)
+    yield compare(row, seconds(*one_step), seconds(*imports))
+    nothing = seconds("-c", "")
+    for what, status in (("--help", 0), ("--cfg job", 0), ("model=nope", 1)):
+        row = Row(f"mnist_lab.train {what}", "python -c ''", 0.6, ratio=False)
+        yield compare(row, seconds(*train, *what.split(), status=status), nothing)
+    row = Row("resident peak of a LeNet run", "import lightning.pytorch", 250, False, "MiB")
+    epoch = ("model=lenet", "trainer.max_epochs=1", "data.batch_size=256")
+    with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
+        lenet = (*epoch, f"hydra.run.dir={fresh}/${{moment:}}", *common)
+        yield compare(row, peak("mnist_lab.train", *lenet), peak("lightning.pytorch"), turns=3)
+
+
+# Runs a module as `python -m` does, and prints the process's resident peak in KiB at its end.
+_PEAK = """
+import atexit, importlib, runpy, sys
+def tell():
+    lines = open("/proc/self/status").read().splitlines()
+    print(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+atexit.register(tell)
+module = sys.argv.pop(1)
+if module == "lightning.pytorch":
+    importlib.import_module(module)
+else:
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+"""
+
+PARTS = (
+    against_bare,
+    against_templates,
+    speedrun,
+    prediction,
+    augmentation,
+    growth,
+    commands,
+)
+
+
+def main() -> None:
+    names = [part.__name__ for part in PARTS]
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--only", nargs="*", choices=names, default=names)
+    parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks"))
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    _quieten()
+    logging.disable(logging.INFO)
+    common = [f"trainer.accelerator={given.device}"]
+    print(machine(given.device), HEAD, sep="\n\n", flush=True)
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for part in PARTS:
+            if part.__name__ in given.only:
+                rows += list(part(Path(scratch) / "run", *common))
+    given.output.mkdir(parents=True, exist_ok=True)
+    content = {"machine": machine(given.device), "rows": [row.plain() for row in rows]}
+    (given.output / f"{given.device}.json").write_text(json.dumps(content, indent=1) + "\n")
+    (given.output / f"{given.device}.md").write_text("\n".join([HEAD, *map(str, rows), ""]))
+
+
+if __name__ == "__main__":
+    main()
