@@ -5,9 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_lab import FileOrSettingError, LabError, command, config
@@ -29,8 +27,6 @@ class PredictError(FileOrSettingError):
 def main(cfg: DictConfig) -> None:
     """Predictions as composed, into `output`."""
     try:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise PredictError("-m: one prediction at a time; call it once for each")
         settings: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         config.check(settings, predict)
         predict(**settings)
@@ -75,11 +71,9 @@ def predict(
     images = open_images(Path(input), batch_size)
     model, classes = _model(checkpoint, device, trust)
     if images.others:
-        tqdm.write(
-            f"{len(images.others)} files left alone that are no pictures: "
-            f"{', '.join(path.name for path in images.others[:3])}",
-            file=sys.stderr,
-        )
+        names = ", ".join(path.name for path in images.others[:3])
+        more = f" and {len(images.others) - 3} more" if len(images.others) > 3 else ""
+        print(f"Left alone, being no pictures: {names}{more}", file=sys.stderr)
     done = 0
     try:
         with (
@@ -95,13 +89,13 @@ def predict(
                 done += len(batch)
                 bar.update(len(batch))
             if not done:
-                raise PredictError(f"{images.refused[0]}: no picture is left")
+                raise PredictError(f"none of {images.total} readable: {images.refused[0]}")
     except OSError as error:
         raise PredictError(f"output={target}: cannot be written: {error}") from error
     print(f"{done} predictions: {target}")
+    for fault in images.refused:
+        print(fault, file=sys.stderr)
     if images.refused:
-        for fault in images.refused:
-            print(fault, file=sys.stderr)
         raise PredictError(f"{len(images.refused)} of {images.total} pictures were not readable")
     return done
 

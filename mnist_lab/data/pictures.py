@@ -73,10 +73,9 @@ def read_picture(path: Path) -> Bytes:
     try:
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise FileError(
-                    f"{path}: {image.width} x {image.height}: more than the {MAX_PIXELS:,} pixels allowed"
-                )
-            size = image.size
+                size = f"{image.width} x {image.height}"
+                raise FileError(f"{path}: {size}: more than the {MAX_PIXELS:,} pixels allowed")
+            as_is = image.size == (28, 28)
             pixels = _pixels(image)
     except FileError:
         raise
@@ -85,7 +84,7 @@ def read_picture(path: Path) -> Bytes:
     except Exception as error:  # whatever a decoder makes of a file that isn't what it says
         raise FileError(f"{path}: not a readable picture: {error}") from error
     colours, opacity = pixels[..., :-1], pixels[..., -1]
-    if size == (28, 28) and bool((opacity == 255).all()):
+    if as_is and bool((opacity == 255).all()):
         grey = colours.mean(-1) if colours.shape[-1] == 1 else colours @ _LUMA
         if np.median(_border(grey)) < 128:
             return np.asarray(grey.round(), np.uint8)
@@ -105,7 +104,9 @@ def to_mnist(pixels: Pixels) -> Bytes:
     distance = np.abs(offset).max(-1)
     if distance.max() < 8:
         raise ValueError("a blank picture, all of one colour")
-    direction = offset[distance > distance.max() / 2].mean(0)  # from background to ink
+    strong = offset[distance > distance.max() / 2]
+    strongest = offset.reshape(-1, offset.shape[-1])[distance.argmax()]
+    direction = strong[strong @ strongest > 0].mean(0)  # from background to ink, not to glare
     ink = (offset @ direction / (direction @ direction)).clip(0, 1)
     ink[ink < 0.1] = 0  # paper, and what JPEG leaves around lines
     rows, columns = (np.flatnonzero((ink > 0.25).any(axis)) for axis in (1, 0))
