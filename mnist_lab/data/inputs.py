@@ -63,6 +63,8 @@ def open_images(path: Path, size: int) -> Images:
                 file = stack.enter_context(gzip.open(file))
             if file.peek(3)[:3] == _IDX:
                 total, arrays = idx_batches(file, path, size)
+            elif b"pixel" not in file.peek(1 << 10) and ".csv" not in path.suffixes:
+                raise FileError(f"{path}: neither picture nor IDX file nor table in Kaggle's form")
             else:
                 total, tables = None, table_batches(file, path, size)[1]
                 arrays = (images for _, images in tables)

@@ -63,7 +63,7 @@ def read_picture(path: Path) -> Bytes:
     """A picture `(28, 28)` in MNIST's form, light on dark.
 
     One of 28x28 with a dark border and no transparency is taken as it is. In any other, the
-    border's colour is the background and what differs from it most is the ink; what the ink
+    border's colours are the background and what differs from it most is the ink; what the ink
     covers is fitted into 20x20, and its centre of mass put into the middle of 28x28, as MNIST's
     makers did (LeCun, Bottou, Bengio and Haffner, 1998, section III.A).
 
@@ -100,7 +100,9 @@ def to_mnist(pixels: Pixels) -> Bytes:
     Raises:
         ValueError: they are all of one colour.
     """
-    offset = pixels - np.median(_border(pixels), axis=0)
+    from scipy import ndimage
+
+    offset = pixels - _background(pixels)
     distance = np.abs(offset).max(-1)
     if distance.max() < 8:
         raise ValueError("a blank picture, all of one colour")
@@ -109,7 +111,10 @@ def to_mnist(pixels: Pixels) -> Bytes:
     direction = strong[strong @ strongest > 0].mean(0)  # from background to ink, not to glare
     ink = (offset @ direction / (direction @ direction)).clip(0, 1)
     ink[ink < 0.1] = 0  # paper, and what JPEG leaves around lines
-    rows, columns = (np.flatnonzero((ink > 0.25).any(axis)) for axis in (1, 0))
+    spots, count = ndimage.label(ink > 0.25, np.ones((3, 3)))
+    areas = ndimage.sum_labels(ink > 0.25, spots, np.arange(count + 1))
+    lines = (areas >= areas.max() / 100)[spots] & (spots > 0)  # all else is dust
+    rows, columns = (np.flatnonzero(lines.any(axis)) for axis in (1, 0))
     ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = (max(1, round(20 * side / max(ink.shape))) for side in ink.shape)
     fitted = Image.fromarray(ink).resize((width, height), Resampling.BILINEAR)
@@ -154,6 +159,19 @@ def _on_background(colours: Pixels, opacity: Pixels) -> Pixels:
     alpha = opacity[..., None] / 255  # a sheet, with its colour
     sheet = np.median(colours[seen], axis=0)
     return np.asarray(alpha * colours + (1 - alpha) * sheet, np.float32)
+
+
+def _background(pixels: Pixels) -> Pixels:
+    """A plane through the colours of the border, which light may fall on from one side."""
+    places = np.moveaxis(np.indices(pixels.shape[:2], np.float32), 0, -1) / max(pixels.shape[:2])
+    plane = np.concatenate([places, np.ones_like(places[..., :1])], -1)
+    known, colours = _border(plane), _border(pixels)
+    off = np.abs(colours - np.median(colours, axis=0)).max(-1)
+    for _ in range(3):  # what little of the ink is on the border stands off more and more
+        near = off <= max(2 * float(np.median(off)), 1)
+        slopes = np.linalg.lstsq(known[near], colours[near], rcond=None)[0]
+        off = np.abs(colours - known @ slopes).max(-1)
+    return np.asarray(plane @ slopes, np.float32)
 
 
 def _border(pixels: Pixels) -> Pixels:

@@ -92,7 +92,8 @@ def _blocks(file: IO[bytes], path: Path, names: Sequence[str]) -> Iterator[Bytes
 def _header_fault(names: Sequence[str], expected: Sequence[str]) -> str | None:
     def told(columns: Sequence[str]) -> str:
         more = f" and {len(columns) - 3} more" if len(columns) > 3 else ""
-        return ", ".join(column[:40] for column in columns[:3]) + more
+        shown = (name[:40] if name.isprintable() else ascii(name[:40]) for name in columns[:3])
+        return ", ".join(shown) + more
 
     missing = [name for name in expected if name not in set(names)]
     additional = [name for name in names if name not in set(expected)]

@@ -210,6 +210,7 @@ BAD = {
     ),
     "a short IDX": (["input=short.idx"], "short.idx: ends before the last of its 360 images"),
     "a long IDX": (["input=long.idx"], "long.idx: goes on after the last of its 360 images"),
+    "none of them": (["input=text.ckpt"], "text.ckpt: neither picture nor IDX file nor table"),
     "labels": (["input=labels.idx"], "labels.idx: its shape is (5,), not that of images"),
     "a short archive": (["input=short.gz"], "short.gz: Compressed file ended before"),
     "a damaged archive": (["input=damaged.gz"], "damaged.gz: "),

@@ -58,7 +58,21 @@ def turned_sheet(digit):
     return sheet.rotate(45, expand=True).rotate(-45)
 
 
+def under_a_lamp(digit):
+    """Brighter on one side by as much as the ink is darker than the paper."""
+    light = np.linspace(-50, 25, 300)[:, None] + np.linspace(-30, 30, 300)
+    return Image.fromarray(np.uint8(190 - np.asarray(big(digit)) * 0.3 + light))
+
+
+def dusty(digit):
+    pixels = 255 - np.asarray(big(digit))
+    pixels[np.random.RandomState(0).random_sample(pixels.shape) < 0.002] = 0
+    return Image.fromarray(pixels)
+
+
 LOOKS = {
+    "under a lamp": under_a_lamp,
+    "dusty": dusty,
     "dark on light": lambda d: ImageOps.invert(big(d)),
     "light on dark": big,
     "brown on cream": lambda d: coloured(d, (120, 60, 20), (250, 240, 210)),
