@@ -1,9 +1,10 @@
-"""Images without labels: whatever holds some, in batches, of which one is in memory at a time."""
+"""Images without labels: whatever holds some, in batches, of which two are in memory at a time."""
 
 import contextlib
 import gzip
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def open_images(path: Path, size: int) -> Images:
             else:
                 total, tables = None, table_batches(file, path, size)[1]
                 arrays = (images for _, images in tables)
-            return Images(_placed(path, arrays, stack.pop_all()), total)
+            return Images(_ahead(_placed(path, arrays, stack.pop_all())), total)
 
 
 def _pictures(paths: list[Path], names: list[str], others: list[Path], size: int) -> Images:
@@ -80,7 +81,7 @@ def _pictures(paths: list[Path], names: list[str], others: list[Path], size: int
 
     # Names that are no Unicode can still be told apart in a table.
     told = [name.encode("utf-8", "backslashreplace").decode() for name in names]
-    images = Images(batches(), len(paths), told, others=others)
+    images = Images(_ahead(batches()), len(paths), told, others=others)
     return images
 
 
@@ -93,6 +94,15 @@ def _placed(
             images = torch.from_numpy(array.copy()).unsqueeze(1)  # its own: a file's is read-only
             yield torch.arange(place, place + len(array)), images
             place += len(array)
+
+
+def _ahead(batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    """The same, the next one being read while one is worked on."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = pool.submit(next, batches, None)
+            yield batch
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from mnist_lab.data import Digits, FileError
 from mnist_lab.data.pictures import pictures_in, read_picture, read_pictures, to_mnist
@@ -100,6 +100,20 @@ def test_every_look_of_a_digit_is_the_same_digit(look, digit, saved):
     assert np.corrcoef(form.ravel(), reference.ravel())[0, 1] > (
         0.93 if look == "two colours" else 0.97
     )
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "LAB"])
+def test_colours_of_printers_and_cameras(mode, digit, saved):
+    picture = coloured(digit, (120, 60, 20), (250, 240, 210))
+    if mode == "LAB":
+        lab = ImageCms.buildTransform(
+            ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
+        )
+        other = ImageCms.applyTransform(picture, lab)
+    else:
+        other = picture.convert(mode)
+    form = saved(other, "x.tif")
+    assert np.abs(form.astype(int) - saved(picture)).mean() < 2
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "bmp", "gif", "pgm", "ppm", "tif", "webp"])
