@@ -167,20 +167,20 @@ def huge(width, height):
     return f"P5 {width} {height} 255\n".encode()
 
 
-def png(image):
+def encoded(image, kind="PNG"):
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    image.save(buffer, kind)
     return buffer.getvalue()
 
 
 BAD = {
     "empty": (b"", "not a readable picture"),
     "text": (b"no picture at all", "not a readable picture"),
-    "cut": (png(Image.effect_noise((300, 300), 90))[:5000], "not a readable picture"),
-    "program": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a readable picture"),
-    "blank": (png(Image.new("L", (300, 300), 200)), "a blank picture"),
-    "white": (png(Image.new("L", (28, 28), 255)), "a blank picture"),
-    "clear": (png(Image.new("RGBA", (300, 300), (0, 0, 0, 0))), "a blank picture"),
+    "cut": (encoded(Image.effect_noise((300, 300), 90))[:5000], "not a readable picture"),
+    "program": (encoded(Image.new("L", (9, 9)), "EPS"), "not a readable picture: cannot identify"),
+    "blank": (encoded(Image.new("L", (300, 300), 200)), "a blank picture"),
+    "white": (encoded(Image.new("L", (28, 28), 255)), "a blank picture"),
+    "clear": (encoded(Image.new("RGBA", (300, 300), (0, 0, 0, 0))), "a blank picture"),
     "30,000": (huge(30_000, 30_000), "more than the 50,000,000 pixels allowed"),
     "7,100": (huge(7_100, 7_100), "7100 x 7100: more than the 50,000,000 pixels"),
     "10,000": (huge(10_000, 10_000), "more than the 50,000,000 pixels"),

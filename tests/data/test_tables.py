@@ -65,7 +65,7 @@ FAULTS = {
     "fraction": (damaged(5, 0, "1.5"), "line 5, column label: '1.5' is no number"),
     "huge": (damaged(5, 7, "9" * 5000), "line 5, column pixel6: '9999"),
     "nothing": (damaged(40, 10, ""), "line 40, column pixel9: '' is no number"),
-    "quote": (damaged(3, 10, '"1'), "line 3, column pixel9: '\"1' is no number"),
+    "quote": (damaged(3, 10, '"1"'), "line 3, column pixel9: '\"1\"' is no number"),
     "no Unicode": (damaged(4, 1, "\udcff").encode("utf-8", "surrogateescape"), r"'\\\\xff' is no"),
     "a short line": (text() + "1,2,3\n", "line 52: 3 values for 785 columns"),
     "a long line": (text() + text().splitlines()[1] + ",0\n", "line 52: 786 values for 785"),
