@@ -18,22 +18,32 @@ from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
     InterpolationResolutionError,
+    MissingMandatoryValue,
     OmegaConfBaseException,
 )
 
 from mnist_lab import LabError
 from mnist_lab.config import ConfigError, hint
+from mnist_lab.files import class_names
 
 
 def register_resolvers() -> None:
     """Make known what `conf/` computes.
 
-    `${moment:}` is date and time and eight hex digits, so that runs started together differ;
-    `${run_folder:RESUME,DATASET,MODEL}` is the folder to continue in if one is given, else a new
-    one.
+    `${class_names:FOLDER}` are the names of the folders in it, `${num_classes:}` is how many
+    classes the dataset has. `${moment:}` is date and time and eight hex digits, so that runs
+    started together differ; `${run_folder:RESUME,DATASET,MODEL}` is the folder to continue in if
+    one is given, else a new one.
     """
     OmegaConf.register_new_resolver("moment", _moment, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("class_names", class_names, replace=True)
+    OmegaConf.register_new_resolver("num_classes", _num_classes, replace=True)
     OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, replace=True)
+
+
+def _num_classes(*, _root_: Any) -> int:
+    classes = OmegaConf.select(_root_, "data.source.classes")
+    return 10 if classes is None else len(classes)  # digits, whose source takes no names
 
 
 def _moment() -> str:
@@ -95,6 +105,8 @@ def _told(error: Exception) -> str:
 
     if isinstance(error, InterpolationResolutionError):  # around what a resolver of ours raised
         return str(error).splitlines()[0].rpartition("while resolving interpolation: ")[2]
+    if isinstance(error, MissingMandatoryValue):
+        return str(error).splitlines()[0]
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")

@@ -1,10 +1,15 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and what folders are called.
+
+Imports nothing heavy, as `config`.
+"""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+from mnist_lab import FileOrSettingError
 
 
 @contextlib.contextmanager
@@ -32,3 +37,27 @@ def whole(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
         os.fsync(folder)  # the name, too
     finally:
         os.close(folder)
+
+
+def class_names(root: str) -> list[str]:
+    """The names of the folders in `root`, or in `root/train` beside `root/test`: classes of images.
+
+    They are sorted, as torchvision's ImageFolder has them; hidden folders are none.
+
+    Raises:
+        FileOrSettingError: there are none, or a name can't be written down.
+    """
+    folder = Path(root).expanduser()
+    if (folder / "train").is_dir() and (folder / "test").is_dir():
+        folder = folder / "train"
+    try:
+        found = [path.name for path in folder.iterdir() if path.is_dir()]
+    except OSError as error:
+        raise FileOrSettingError(f"data.root={root}: {error.strerror}") from error
+    names = sorted(name for name in found if not name.startswith("."))
+    if len(names) < 2:
+        raise FileOrSettingError(f"data.root={root}: needs a folder for each of 2 or more classes")
+    for name in names:
+        if "${" in name or not name.isprintable():  # an interpolation, or no Unicode
+            raise FileOrSettingError(f"data.root={root}: {name!r} can't be the name of a class")
+    return names

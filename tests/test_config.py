@@ -30,7 +30,10 @@ def composed(tmp_path, *overrides):
 
 @pytest.mark.parametrize("choice", CHOICES)
 def test_every_choice_composes_passes_the_check_and_builds(choice, tmp_path):
-    plain = composed(tmp_path, choice)
+    for label in range(10):  # classes of data=folder
+        (tmp_path / str(label)).mkdir()
+    own = [f"data.root={tmp_path}"] if choice in ("data=folder", "data=kaggle") else []
+    plain = composed(tmp_path, choice, *own)
     settings = config.in_folder(plain, tmp_path)
     config.check(settings, run.Settings)
     built = config.build(settings)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
-import numpy as np
 import torch
 from torch import Tensor
 
+from mnist_lab.data.base import DataError, Source, Split
 from mnist_lab.data.loader import TensorLoader
-from mnist_lab.data.sources import DataError, Source, Split
+from mnist_lab.data.split import count, stratified
 
 Transform = Callable[[Tensor], Tensor]
 
@@ -97,7 +97,10 @@ class DataModule(L.LightningDataModule):
         start = time.perf_counter()
         if stage in ("fit", "validate") and "train" not in self._tensors:
             images, labels = self._read("train")
-            val_count, train_count = self._counts(len(labels))
+            try:
+                val_count, train_count = self._counts(len(labels))
+            except ValueError as error:  # of a source whose size is known only now
+                raise DataError(f"data.{error}") from None
             val, rest = stratified(labels, val_count, self.split_seed)
             kept, _ = stratified(labels[rest], train_count, self.split_seed)
             for name, chosen in (("val", val), ("train", rest[kept])):
@@ -203,12 +206,12 @@ class DataModule(L.LightningDataModule):
 
     def _counts(self, available: int) -> tuple[int, int]:
         """How many images validation and training get of those available."""
-        val = _count("val_size", self.val_size, available)
+        val = count("val_size", self.val_size, available)
         train = available - val
         if train < 1:
             raise ValueError(f"val_size={self.val_size} leaves nothing of {available} to train on")
         if self.train_size is not None:
-            train = _count("train_size", self.train_size, train)
+            train = count("train_size", self.train_size, train)
             if train < 1:
                 raise ValueError(f"train_size must be at least 1 image, not {self.train_size}")
         return val, train
@@ -224,28 +227,3 @@ def _in_parts(form: Transform, images: Tensor) -> Tensor:
     for start in range(0, len(images), 1000):
         formed[start : start + 1000] = form(images[start : start + 1000])
     return formed
-
-
-def stratified(labels: Tensor, size: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Indices of `size` images drawn per class in proportion, and of the rest; both ascending."""
-    counts = torch.bincount(labels).numpy()
-    quotas = counts * size / len(labels)
-    sizes = np.floor(quotas).astype(int)
-    # Largest remainders make up what rounding down has left.
-    sizes[np.argsort(sizes - quotas, kind="stable")[: size - sizes.sum()]] += 1
-    random = np.random.RandomState(seed)
-    drawn = np.zeros(len(labels), dtype=bool)
-    for label, quota in enumerate(sizes):
-        drawn[random.permutation(np.flatnonzero(labels.numpy() == label))[:quota]] = True
-    return torch.from_numpy(np.flatnonzero(drawn)), torch.from_numpy(np.flatnonzero(~drawn))
-
-
-def _count(name: str, size: int | float, available: int) -> int:
-    if isinstance(size, float) and not 0 < size < 1:
-        raise ValueError(f"{name}={size}: a fraction lies between 0 and 1; a count has no point")
-    count = round(size * available) if isinstance(size, float) else size
-    if isinstance(size, float) and count == 0:
-        raise ValueError(f"{name}={size}: of {available} images that is none; 0 would say so")
-    if not 0 <= count <= available:
-        raise ValueError(f"{name} must lie between 0 and {available}, not {size}")
-    return count

@@ -1,61 +1,31 @@
-"""Where images come from: verified files in, uint8 tensors out."""
+"""Published datasets: verified files in, uint8 tensors out."""
 
 import gzip
 import hashlib
 import logging
-import math
 import os
 import shutil
-import struct
 import urllib.request
 import zlib
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from torch import Tensor
 
-from mnist_lab import LabError
+from mnist_lab.data.base import DataError, Source, Split
+from mnist_lab.data.idx import read_idx
 
 log = logging.getLogger(__name__)
 
-Split = Literal["train", "test"]
 LOCK_SECONDS = 600
 _ARCHIVES = {
     f"{split}-{part}-ubyte.gz"
     for split in ("train", "t10k")
     for part in ("images-idx3", "labels-idx1")
 }
-
-
-class DataError(LabError):
-    """Data that cannot be had, or that isn't what it should be."""
-
-
-class Source(ABC):
-    """A dataset with an official test split.
-
-    Args:
-        name: what the dataset is called in results.
-        classes: the classes' names, in the order of their labels.
-        sizes: images per split, where known before anything is read.
-    """
-
-    def __init__(self, name: str, classes: Sequence[str], sizes: Mapping[Split, int]) -> None:
-        self.name, self.classes, self.sizes = name, list(classes), dict(sizes)
-
-    @abstractmethod
-    def prepare(self, root: Path, mirror: str | None) -> None:
-        """Bring the files below `root` into order; `mirror`, a URL or folder, is tried first."""
-
-    @abstractmethod
-    def read(self, root: Path, split: Split) -> tuple[Tensor, Tensor]:
-        """Images `(N, C, H, W)` uint8 and labels `(N,)` int64 of one split."""
 
 
 class IDXSource(Source):
@@ -199,32 +169,6 @@ class Digits(Source):
         )
         chosen = np.sort(indices[0 if split == "train" else 1])
         return images[chosen], torch.from_numpy(labels)[chosen].long()
-
-
-def read_idx(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    """The array of bytes in an IDX file; its header is held against the file's size first.
-
-    Raises:
-        DataError: the file is missing, isn't IDX, or is shorter or longer than its header says.
-    """
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            magic = file.read(4)
-            if len(magic) < 4 or magic[:3] != b"\0\0\x08" or not 1 <= magic[3] <= 4:
-                raise DataError(f"{path}: not an IDX file of bytes")
-            header = file.read(4 * magic[3])
-            if len(header) < 4 * magic[3]:
-                raise DataError(f"{path}: ends inside its header")
-            shape = struct.unpack(f">{magic[3]}I", header)
-            expected = 4 + len(header) + math.prod(shape)
-            if size != expected:
-                raise DataError(f"{path}: {size} bytes, {expected} expected")
-            return np.fromfile(file, np.uint8).reshape(shape)
-    except ValueError as error:  # sizes that cancel out: with a zero among them
-        raise DataError(f"{path}: no array has the shape {shape}") from error
-    except OSError as error:
-        raise DataError(f"{path}: {error.strerror}") from error
 
 
 def _note(path: Path) -> Path:

@@ -6,6 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
+
+from mnist_lab import command, predict
+from mnist_lab.data import Digits
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -17,15 +22,40 @@ def blocks(language: str) -> list[str]:
 
 
 LINES = [line.split("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
-TRAIN = [line.removeprefix("python -m mnist_lab.train ") for line in LINES if "mnist_lab" in line]
+
+
+def arguments_of(command: str) -> list[str]:
+    start = f"python -m mnist_lab.{command} "
+    return [line.removeprefix(start) for line in LINES if line.startswith(start)]
+
+
+TRAIN = arguments_of("train")
+PREDICT = arguments_of("predict")
 MAKE = [line.removeprefix("make ") for line in LINES if line.startswith("make ")]
 
 
 def test_the_readme_has_what_is_tested_here():
     assert len(TRAIN) >= 6
-    assert set(LINES) == {f"python -m mnist_lab.train {x}" for x in TRAIN} | {
-        f"make {x}" for x in MAKE
-    }
+    assert len(PREDICT) >= 3
+    assert len(LINES) == len(TRAIN) + len(PREDICT) + len(MAKE)
+
+
+@pytest.fixture
+def own_files(tmp_path):
+    """What the commands take for the user's own: pictures, and Kaggle's files."""
+    images, labels = Digits().read(None, "test")
+    names = [f"pixel{i}" for i in range(784)]
+    (tmp_path / "digit-recognizer").mkdir()
+    for file, columns in (("train.csv", ["label", *names]), ("test.csv", names)):
+        rows = torch.column_stack([labels, images.flatten(1)]) if "label" in columns else images
+        lines = [",".join(map(str, row)) for row in rows.flatten(1).tolist()]
+        content = "\n".join([",".join(columns), *lines, ""])
+        (tmp_path / "digit-recognizer" / file).write_text(content)
+    for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        folder = tmp_path / "pictures" / str(int(label))
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(255 - image[0].numpy()).resize((60, 60)).save(folder / f"{i}.png")
+    Image.fromarray(images[0, 0].numpy()).resize((60, 60)).save(tmp_path / "photo.jpg")
 
 
 @pytest.mark.parametrize("target", MAKE)
@@ -35,7 +65,7 @@ def test_make_targets_exist(target):
 
 @pytest.mark.mnist
 @pytest.mark.parametrize("arguments", [x for x in TRAIN if "shallow" not in x])
-def test_train_commands(arguments, lab_train, tmp_path, mnist_root, monkeypatch):
+def test_train_commands(arguments, lab_train, own_files, tmp_path, mnist_root, monkeypatch):
     if "fashion_mnist" in arguments:  # nobody ships it: MNIST's archives stand in for it
         arguments = arguments.replace("fashion_mnist", "mnist")
     monkeypatch.setenv("MNIST_LAB_DATA", str(mnist_root))
@@ -45,6 +75,15 @@ def test_train_commands(arguments, lab_train, tmp_path, mnist_root, monkeypatch)
     if small:
         expected = 6 if arguments.startswith("-m") else 1
         assert len(list(tmp_path.rglob("result.json"))) == expected
+
+
+def test_predict_commands(lab_train, own_files, tmp_path, monkeypatch):
+    lab_train("data=digits", "trainer.max_epochs=1", "hydra.run.dir=outputs/first")
+    for arguments in PREDICT:
+        monkeypatch.setattr(sys, "argv", ["predict", *arguments.split()])
+        command.run(predict.main)
+    lines = {path.name: len(path.read_text().splitlines()) for path in tmp_path.glob("*.csv")}
+    assert lines == {"photo.csv": 2, "pictures.csv": 361, "submission.csv": 361}
 
 
 def test_own_model_and_experiment_are_the_files_shown(lab_train, tmp_path, monkeypatch):

@@ -152,7 +152,7 @@ def test_a_fraction_that_comes_to_no_image_is_refused():
 @pytest.mark.parametrize(("name", "value"), [("val_size", 3), ("train_size", 4)])
 def test_sizes_are_checked_at_the_latest_against_the_images(name, value):
     data = DataModule(numbered([0, 1, 0]), **{"val_size": 0, name: value})
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(DataError, match=f"data.{name}"):
         data.setup("fit")
 
 

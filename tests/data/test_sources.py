@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mnist_lab.data import DataError, Digits, IDXSource, sources
-from mnist_lab.data.sources import read_idx
+from mnist_lab.data.idx import read_idx
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 RANDOM = np.random.RandomState(0)

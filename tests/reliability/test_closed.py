@@ -22,7 +22,7 @@ import yaml
 
 from mnist_lab import LabError, folder, models
 from mnist_lab.data import DataError
-from mnist_lab.data.sources import read_idx
+from mnist_lab.data.idx import read_idx
 from mnist_lab.folder import FolderError
 from mnist_lab.models import MLP, CheckpointError, checkpoint
 

@@ -5,6 +5,7 @@ MNIST_LAB_FUZZ=100000 tries that many examples of each kind.
 
 import contextlib
 import copy
+import gzip
 import hashlib
 import inspect
 import io
@@ -26,10 +27,14 @@ from hydra import compose, initialize_config_dir
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import open_dict
+from PIL import Image
 
 import mnist_lab.data
 from mnist_lab import LabError, config, continuation, folder, models, run
-from mnist_lab.data.sources import read_idx
+from mnist_lab.data.idx import read_idx
+from mnist_lab.data.inputs import open_images
+from mnist_lab.data.pictures import read_picture
+from mnist_lab.data.tables import PIXELS
 from mnist_lab.models import MLP, checkpoint, schedules
 
 EXAMPLES = int(os.environ.get("MNIST_LAB_FUZZ", "200"))
@@ -109,6 +114,48 @@ def images(draw) -> bytes:
 def test_read_idx(data, path):
     path.write_bytes(data)
     ends_well(read_idx, path)
+
+
+# Images to be labelled
+
+TABLE = "".join(",".join(row) + "\n" for row in (PIXELS, *[["0", "255"] * 392] * 3)).encode()
+IDX = b"\0\0\x08\3" + struct.pack(">3I", 5, 28, 28) + bytes(5 * 28 * 28)
+
+
+@cache
+def picture(kind: str) -> bytes:
+    content = io.BytesIO()
+    Image.linear_gradient("L").resize((40, 30)).save(content, kind)
+    return content.getvalue()
+
+
+def labelled(path: Path) -> None:
+    for _places, pixels in open_images(path, 2).batches:
+        assert pixels.shape[1:] == (1, 28, 28)
+
+
+@fuzz
+@given(
+    data=st.binary(max_size=100)
+    | images()
+    | st.sampled_from([TABLE, IDX]).flatmap(mutated)
+    | st.sampled_from([TABLE, IDX]).map(gzip.compress).flatmap(mutated)
+)
+def test_open_images(data, path):
+    path.write_bytes(data)
+    ends_well(labelled, path)
+
+
+@fuzz
+@given(
+    data=st.binary(max_size=100)
+    | st.sampled_from(["PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP"])
+    .map(picture)
+    .flatmap(mutated)
+)
+def test_read_picture(data, path):
+    path.write_bytes(data)
+    ends_well(read_picture, path)
 
 
 # Stored configurations

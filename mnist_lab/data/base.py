@@ -1,0 +1,41 @@
+"""What a dataset is to the rest: a source of uint8 images and labels, in two splits."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor
+
+from mnist_lab import FileOrSettingError, LabError
+
+Split = Literal["train", "test"]
+
+
+class DataError(LabError):
+    """Data that cannot be had, or that isn't what it should be."""
+
+
+class FileError(DataError, FileOrSettingError):
+    """One file that isn't what it should be; the text names it."""
+
+
+class Source(ABC):
+    """A dataset with an official test split.
+
+    Args:
+        name: what the dataset is called in results.
+        classes: the classes' names, in the order of their labels.
+        sizes: images per split, where known before anything is read.
+    """
+
+    def __init__(self, name: str, classes: Sequence[str], sizes: Mapping[Split, int]) -> None:
+        self.name, self.classes, self.sizes = name, list(classes), dict(sizes)
+
+    @abstractmethod
+    def prepare(self, root: Path, mirror: str | None) -> None:
+        """Bring the files below `root` into order; `mirror`, a URL or folder, is tried first."""
+
+    @abstractmethod
+    def read(self, root: Path, split: Split) -> tuple[Tensor, Tensor]:
+        """Images `(N, C, H, W)` uint8 and labels `(N,)` int64 of one split."""

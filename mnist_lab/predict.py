@@ -1,0 +1,163 @@
+"""The command `python -m mnist_lab.predict`: labels for images that have none."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import hydra
+from hydra.errors import CompactHydraException
+from omegaconf import DictConfig, OmegaConf
+
+from mnist_lab import FileOrSettingError, LabError, command, config
+
+if TYPE_CHECKING:
+    import polars as pl
+    from torch import Tensor
+
+    from mnist_lab.models import Classifier
+
+command.register_resolvers()
+
+
+class PredictError(FileOrSettingError):
+    """Images or places that cannot be used as asked."""
+
+
+@hydra.main(version_base="1.3", config_path=config.CONF, config_name="predict")
+def main(cfg: DictConfig) -> None:
+    """Predictions as composed, into `output`."""
+    try:
+        settings: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+        config.check(settings, predict)
+        predict(**settings)
+    except LabError as error:
+        raise CompactHydraException(str(error)) from error
+
+
+def predict(
+    checkpoint: str,
+    input: str,
+    output: str | None = None,
+    format: Literal["csv", "kaggle"] = "csv",
+    overwrite: bool = False,
+    batch_size: int = 500,
+    device: str = "auto",
+    trust: tuple[str, ...] | list[str] = (),
+) -> int:
+    """Write the table of predictions; how many there are.
+
+    Args:
+        checkpoint: a run's folder, or a checkpoint.
+        input: a picture, a folder of pictures, an IDX file, or a table in Kaggle's form.
+        format: `csv` has the columns file (or index, from 0), prediction (the class's name),
+            confidence and p0, p1, ...; `kaggle` has ImageId, from 1, and Label.
+
+    Raises:
+        LabError: a file or a setting that cannot be used; there is no output then. Unreadable
+            pictures among others are told, and only when all the rest has been written.
+    """
+    target = Path(output or {"csv": "predictions.csv", "kaggle": "submission.csv"}[format])
+    if target.is_dir() or (target.exists() and not overwrite):
+        remedy = "is a folder" if target.is_dir() else "exists; overwrite=true replaces it"
+        raise PredictError(f"output={target}: {remedy}")
+    if batch_size < 1:
+        raise PredictError(f"batch_size must be at least 1, not {batch_size}")
+
+    from tqdm import tqdm
+
+    from mnist_lab.data.inputs import open_images
+    from mnist_lab.files import whole
+
+    images = open_images(Path(input), batch_size)
+    model, classes = _model(checkpoint, device, trust)
+    if images.others:
+        names = ", ".join(path.name for path in images.others[:3])
+        more = f" and {len(images.others) - 3} more" if len(images.others) > 3 else ""
+        print(f"Left alone, being no pictures: {names}{more}", file=sys.stderr)
+    done = 0
+    try:
+        with (
+            whole(target, "wb") as file,
+            tqdm(total=images.total, unit=" images", disable=None) as bar,
+        ):
+            for places, batch in images.batches:
+                if format == "kaggle":
+                    table = _submission(places, _probabilities(model, batch), classes)
+                else:
+                    table = _table(places, _probabilities(model, batch), classes, images.names)
+                table.write_csv(file, include_header=not done)
+                done += len(batch)
+                bar.update(len(batch))
+            if not done:
+                raise PredictError(f"none of {images.total} readable: {images.refused[0]}")
+    except OSError as error:
+        raise PredictError(f"output={target}: cannot be written: {error}") from error
+    print(f"{done} predictions: {target}")
+    for fault in images.refused:
+        print(fault, file=sys.stderr)
+    if images.refused:
+        raise PredictError(f"{len(images.refused)} of {images.total} pictures were not readable")
+    return done
+
+
+def _model(
+    checkpoint: str, device: str, trust: tuple[str, ...] | list[str]
+) -> tuple["Classifier", list[str]]:
+    """The network, and its classes' names: numbers, unless the checkpoint says them."""
+    import torch
+
+    from mnist_lab import models
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        model = models.load(checkpoint, device, trust)
+    except (RuntimeError, AssertionError) as error:  # what torch makes of a device's name
+        raise PredictError(f"device={device}: {str(error).splitlines()[0]}") from error
+    data = models.read(checkpoint)["mnist_lab"].get("data")
+    if data is None:
+        return model, [str(label) for label in range(model.num_classes)]
+    classes = data.get("classes") if isinstance(data, dict) else None
+    if isinstance(classes, list) and len(classes) == model.num_classes:
+        return model, [str(name) for name in classes]
+    raise models.CheckpointError(f"{checkpoint}: its classes have no names that fit")
+
+
+def _probabilities(model: "Classifier", images: "Tensor") -> "Tensor":
+    import torch
+
+    with torch.inference_mode():
+        probabilities: Tensor = model(images.to(model.device)).softmax(1).cpu()
+    return probabilities
+
+
+def _table(
+    places: "Tensor", probabilities: "Tensor", classes: list[str], names: list[str] | None
+) -> "pl.DataFrame":
+    import polars as pl
+
+    confidence, guess = probabilities.max(1)
+    numbers = {f"p{k}": column.numpy() for k, column in enumerate(probabilities.unbind(1))}
+    return pl.DataFrame(
+        {
+            **(
+                {"index": places.numpy()}
+                if names is None
+                else {"file": [names[place] for place in places.tolist()]}
+            ),
+            "prediction": pl.Series(classes).gather(guess.numpy()),
+            "confidence": confidence.numpy(),
+            **numbers,
+        }
+    )
+
+
+def _submission(places: "Tensor", probabilities: "Tensor", classes: list[str]) -> "pl.DataFrame":
+    import polars as pl
+
+    guess = pl.Series(classes).gather(probabilities.argmax(1).numpy())
+    return pl.DataFrame({"ImageId": (places + 1).numpy(), "Label": guess})
+
+
+if __name__ == "__main__":
+    command.run(main)
