@@ -62,8 +62,7 @@ th:first-child, td:first-child { text-align: left; }
 .facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 pre { overflow-x: auto; padding: 1rem; border-radius: .5rem; background: var(--card);
   font-size: .8rem; line-height: 1.4; }
-@media (max-width: 40rem) { body { padding: 1rem .75rem 3rem; } h1 { font-size: 1.35rem; }
-  .wide img { max-width: none; } }
+@media (max-width: 40rem) { body { padding: 1rem .75rem 3rem; } h1 { font-size: 1.35rem; } }
 @media print { .wide, h2 { break-inside: avoid; break-after: avoid; } }
 """
 
@@ -132,9 +131,9 @@ def _figures(folder: Path, result: Mapping[str, Any]) -> Iterator[str]:
             yield f"<p>{escape(text)}</p>" if text else ""
         shown.add(name)
         data = base64.b64encode(content).decode()
-        image = (
-            f'<img alt="{escape(path.stem)}" width="{width}" src="data:image/png;base64,{data}">'
-        )
+        # A narrow screen shows a part of it, large enough to read, and scrolls to the rest.
+        size = f'width="{width}" style="min-width: {round(0.75 * width)}px"'
+        image = f'<img alt="{escape(path.stem)}" {size} src="data:image/png;base64,{data}">'
         yield f'<div class="wide">{image}</div>'
         if name == "per_class" and result["per_class"]:
             yield _table(result)

@@ -38,7 +38,7 @@ def width_of(texts: Sequence[str], size: float) -> float:
 def ink_on(color: Sequence[float]) -> str:
     """Black or white, whichever is easier to read on this colour (RGB from 0 to 1)."""
     linear = np.asarray(color[:3]) ** 2.2
-    return "white" if linear @ [0.2126, 0.7152, 0.0722] < 0.18 else INK
+    return "white" if linear @ [0.2126, 0.7152, 0.0722] < 0.18 else "black"
 
 
 def restrained(axes: Axes, title: str = "", grid: Literal["both", "x", "none"] = "both") -> None:
