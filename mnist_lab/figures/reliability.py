@@ -47,7 +47,7 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> 
     """Accuracy by confidence, and how many images there are of each; see `calibration`."""
     found = calibration(probabilities, labels, bins)
     width, centre = 1 / bins, (np.arange(bins) + 0.5) / bins
-    figure = Figure(figsize=(5.4, 5.2), layout="constrained")
+    figure = Figure(figsize=(5.4, 5.4), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     restrained(above, f"reliability: expected calibration error {100 * found.error:.2f} %")
     restrained(below)
@@ -68,9 +68,10 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> 
     )
     above.plot([0, 1], [0, 1], ls=(0, (3, 2)), lw=1, color=MUTED, label="perfectly calibrated")
     above.set(ylim=(0, 1.02), xlim=(0, 1), ylabel="accuracy")
-    above.legend(fontsize=SMALL, frameon=False, loc="upper left")
+    figure.legend(fontsize=SMALL, frameon=False, loc="outside lower center", ncols=3)
     below.bar(place, found.counts[filled], 0.92 * width, color=MUTED)
     below.set(yscale="log", xlabel="confidence", ylabel="images")
+    below.minorticks_off()
     below.set_ylim(0.8, 2 * max(1, found.counts.max()))
     for axis in (above.yaxis, below.xaxis):
         axis.set_major_formatter(PercentFormatter(1, 0, " %"))

@@ -133,7 +133,7 @@ def per_class(
     beside = axes.get_yaxis_transform()
     for index, value in enumerate(values["F1"]):
         text = f"{value:.3f}"
-        axes.text(1.01, index + 0.27, text, va="center", size=SMALL, color=GREEN, transform=beside)
+        axes.text(1.01, index + 0.27, text, va="center", size=SMALL, color=INK, transform=beside)
     where = f"the axis begins at {begin:g}" if begin else ""
     axes.set(xlim=(begin, 1), ylim=(count - 0.4, -0.6), xlabel=where)
     axes.set_yticks(place, [short(name) for name in classes], parse_math=False)
