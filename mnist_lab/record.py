@@ -1,4 +1,4 @@
-"""What a finished run leaves beside its checkpoints: result, predictions, tables, figures."""
+"""What a finished run leaves beside its checkpoints: result, predictions, tables."""
 
 import csv
 import json
@@ -17,7 +17,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import mnist_lab
-from mnist_lab.callbacks import History, Predictions
+from mnist_lab.callbacks import Predictions
 from mnist_lab.data import DataModule
 from mnist_lab.files import whole
 from mnist_lab.models import Classifier
@@ -104,24 +104,6 @@ def write_tables(folder: Path, result: Result, predictions: Predictions) -> None
             writer.writerow([name, *values.values()])
         macro = [result["metrics"][f"test/{key}"] for key in ("precision", "recall", "f1")]
         writer.writerow(["macro", *macro, len(labels)])
-
-
-def draw_figures(
-    folder: Path, model: Classifier, data: DataModule, trainer: L.Trainer, best_epoch: int
-) -> None:
-    """`figures/`: the test split's confusion matrix, and the learning curves."""
-    from mnist_lab import figures
-
-    target = folder / "figures"
-    target.mkdir(exist_ok=True)
-    counts = model.confusion["test"]
-    drawn = {"confusion_matrix": figures.confusion_matrix(counts, data.classes, "test")}
-    history = next((x for x in trainer.loggers if isinstance(x, History)), None)
-    if history is not None:
-        drawn["curves"] = figures.curves(history.series(), best_epoch)
-    for name, figure in drawn.items():
-        with whole(target / f"{name}.png", "wb") as file:
-            figure.savefig(file, format="png", dpi=200)
 
 
 def result_table(result: Result) -> str:

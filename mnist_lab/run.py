@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import OmegaConf
 
-from mnist_lab import Diverged, LabError, config, record
+from mnist_lab import Diverged, LabError, config, pictures, record, report
 from mnist_lab.callbacks import Predictions
 from mnist_lab.continuation import LastCheckpoint
 from mnist_lab.data import DataModule, Transform
@@ -147,7 +147,9 @@ def train(
     if trainer.is_global_zero:
         if not quick:
             record.write_tables(folder, result, predictions)
-            record.draw_figures(folder, model, data, trainer, best["epoch"])
+            drawn = pictures.of_run(model, data, trainer, predictions, best["epoch"])
+            pictures.save(folder / "figures", drawn)
+            report.write_report(folder, result)
             record.write_result(folder, result)
         log.info("%s", record.result_table(result))
         if not quick:

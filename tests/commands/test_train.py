@@ -21,7 +21,9 @@ FILES = [
     "figures/confusion_matrix.png",
     "figures/curves.png",
     "metrics.csv",
+    "per_class.csv",
     "predictions.csv",
+    "report.html",
     "result.json",
     "train.log",
 ]

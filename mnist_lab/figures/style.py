@@ -1,0 +1,180 @@
+"""What all figures share: colours, type, and many small pictures in one."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.textpath import TextPath
+from numpy.typing import ArrayLike, NDArray
+
+# Okabe and Ito's palette, which colour-blind people can tell apart.
+BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+INK, MUTED, FAINT = "#1A1A1A", "#5F6368", "#E3E5E8"
+TITLE, TEXT, SMALL = 10.0, 9.0, 8.0  # points
+
+DPI = 200
+_PICTURE, _GAP, _MARGIN, _HEAD, _WIDTH = 0.84, 0.1, 0.15, 0.4, 8.7  # inches
+_COLUMNS = 8
+
+Array = NDArray[Any]
+
+
+def short(name: str, length: int = 20) -> str:
+    """A class's name in one line that fits beside others."""
+    name = " ".join(name.split())
+    return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def width_of(texts: Sequence[str], size: float) -> float:
+    """Inches that the widest of the texts takes."""
+    # A dollar would begin a formula; S is as wide.
+    paths = (TextPath((0, 0), text.replace("$", "S"), size=size) for text in set(texts) if text)
+    return max((path.get_extents().width for path in paths), default=0.0) / 72
+
+
+def ink_on(color: Sequence[float]) -> str:
+    """Black or white, whichever is easier to read on this colour (RGB from 0 to 1)."""
+    linear = np.asarray(color[:3]) ** 2.2
+    return "white" if linear @ [0.2126, 0.7152, 0.0722] < 0.18 else "black"
+
+
+def restrained(axes: Axes, title: str = "", grid: Literal["both", "x", "none"] = "both") -> None:
+    """Axes with a title on the left, faint lines, and nothing that isn't needed."""
+    axes.set_title(title, loc="left", fontsize=TITLE, weight="bold", color=INK, parse_math=False)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(MUTED)
+    axes.tick_params(labelsize=SMALL, color=MUTED, labelcolor=INK, length=2)
+    axes.xaxis.label.set(size=TEXT, color=INK)
+    axes.yaxis.label.set(size=TEXT, color=INK)
+    axes.set_axisbelow(True)
+    if grid != "none":
+        axes.grid(axis=grid, color=FAINT, lw=0.8)
+
+
+def message(title: str, text: str) -> Figure:
+    """A figure for where there is nothing to show."""
+    width = max(4.0, width_of([title, text], TITLE * 1.1) + 2 * _MARGIN)
+    figure = Figure(figsize=(width, 1.0))
+    figure.text(_MARGIN / width, 0.68, title, size=TITLE, weight="bold", color=INK)
+    figure.text(_MARGIN / width, 0.32, text, size=TEXT, color=MUTED)
+    return figure
+
+
+def rgb(images: ArrayLike) -> Array:
+    """`(N, C, H, W)` uint8 as `(N, H, W, 3)`; large ones thinned out.
+
+    Raises:
+        ValueError: neither one channel nor three.
+    """
+    pixels = np.asarray(images)
+    if pixels.ndim != 4 or pixels.shape[1] not in (1, 3):
+        raise ValueError(f"images must be (N, 1 or 3, H, W), not {pixels.shape}")
+    step = -(-max(pixels.shape[2:]) // 200)
+    pixels = np.moveaxis(pixels[:, :, ::step, ::step], 1, -1)
+    return np.broadcast_to(pixels, (*pixels.shape[:3], 3))
+
+
+class Sheet(NamedTuple):
+    """Pictures side by side in one figure; the axes are laid out in inches, downwards."""
+
+    figure: Figure
+    axes: Axes
+    image: AxesImage
+    corners: list[tuple[float, float]]  # of each cell, upper left
+    cell: float  # width
+    picture: float  # height
+
+    def caption(self, index: int, line: int, text: str, color: str = INK) -> None:
+        """Write below a picture; lines count from 0."""
+        x, y = self.corners[index]
+        y += self.picture + 0.04 + line * 0.14
+        self.axes.text(x + self.cell / 2, y, text, **_SMALL, ha="center", color=color)
+
+    def heading(self, index: int, text: str) -> None:
+        """Write to the left of a row's first picture."""
+        _, y = self.corners[index]
+        middle: dict[str, Any] = {"va": "center", "parse_math": False, "clip_on": False}
+        self.axes.text(0, y + self.picture / 2, text, size=TEXT, color=INK, **middle)
+
+
+_SMALL: dict[str, Any] = {"va": "top", "size": 7.5, "parse_math": False, "clip_on": False}
+
+
+def sheet(
+    pictures: Array,
+    title: str,
+    *,
+    columns: int | None = None,
+    captions: Sequence[str] = (),
+    lines: int = 0,
+    headings: Sequence[str] = (),
+    bar: str | None = None,
+    **shown: Any,
+) -> Sheet:
+    """Lay pictures out as a grid, drawn as one image.
+
+    Args:
+        pictures: `(N, H, W, 3)` uint8, or `(N, H, W)` floats, which `shown` gives colours to.
+        columns: eight, or as many as fit, unless given.
+        captions: what cells must be wide enough for.
+        lines: of captions below each picture.
+        headings: what there must be room for on the left.
+        bar: the name of what the colours mean, for a colour bar on the right.
+        shown: for `imshow`.
+    """
+    enlarge = -(-24 // max(pictures.shape[1:3]))
+    pictures = pictures.repeat(enlarge, axis=1).repeat(enlarge, axis=2)
+    count, height, width = pictures.shape[:3]
+    # Whole dots for each pixel: all of them are equally large.
+    largest = min(_PICTURE, _WIDTH / columns - _GAP) if columns else _PICTURE
+    pixel = max(1, round(largest * DPI / max(height, width))) / DPI
+    caption = width_of(captions, 7.5) + 0.14 if captions else 0.0
+    cell_x = width + int(np.ceil(max(_GAP, caption - width * pixel) / pixel))
+    cell_y = height + int(np.ceil((_GAP + 0.15 * lines) / pixel))
+    left = width_of(headings, TEXT) + 0.15 if headings else 0.0
+    columns = columns or int(max(1, min(count, _COLUMNS, _WIDTH // (cell_x * pixel))))
+    rows = -(-count // columns)
+
+    empty = 255 if pictures.dtype == np.uint8 else np.nan
+    depth = pictures.shape[3:]
+    canvas = np.full((rows, cell_y, columns, cell_x, *depth), empty, pictures.dtype)
+    indent = (cell_x - width) // 2 if captions else 0
+    padded = np.full((rows * columns, height, width, *depth), empty, pictures.dtype)
+    padded[:count] = pictures
+    target = canvas[:, :height, :, indent : indent + width]
+    target[:] = np.swapaxes(padded.reshape(rows, columns, height, width, *depth), 1, 2)
+
+    across, down = columns * cell_x * pixel, rows * cell_y * pixel
+    right = 0.75 if bar else 0.0
+    needed = max(left + across, width_of([title], TITLE) * 1.15)  # bold
+    size = (needed + right + 2 * _MARGIN, down + _HEAD + _MARGIN / 2)
+    figure = Figure(figsize=(np.ceil(size[0] * DPI) / DPI, np.ceil(size[1] * DPI) / DPI))
+    size = tuple(figure.get_size_inches())
+    place = (_MARGIN / size[0], 1 - (_HEAD + down) / size[1])
+    axes = figure.add_axes((*place, (left + across) / size[0], down / size[1]))
+    axes.set_axis_off()
+    image = axes.imshow(
+        canvas.reshape(rows * cell_y, columns * cell_x, *depth),
+        extent=(left, left + across, down, 0),
+        aspect="auto",
+        interpolation="nearest",
+        **shown,
+    )
+    axes.set(xlim=(0, left + across), ylim=(down, 0))
+    bold: dict[str, Any] = {"size": TITLE, "weight": "bold", "color": INK, "parse_math": False}
+    figure.text(place[0], 1 - 0.27 / size[1], title, **bold)
+    if bar:
+        tall = min(down - _GAP, 2.0)
+        x, y = (_MARGIN + left + across + 0.1) / size[0], 1 - (_HEAD + tall) / size[1]
+        beside = figure.add_axes((x, y, 0.12 / size[0], tall / size[1]))
+        colors = figure.colorbar(image, cax=beside)
+        colors.outline.set_visible(False)
+        beside.tick_params(labelsize=7, color=MUTED, length=2)
+        beside.set_title(bar, fontsize=7, color=MUTED, loc="left")
+    step_x, step_y = cell_x * pixel, cell_y * pixel
+    corners = [(left + i % columns * step_x, i // columns * step_y) for i in range(count)]
+    return Sheet(figure, axes, image, corners, step_x, height * pixel)

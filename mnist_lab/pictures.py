@@ -1,0 +1,102 @@
+"""Which figures there are of a run, of a model's predictions, of a dataset; and their files."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import lightning.pytorch as L
+import torch
+from torch import Tensor
+
+from mnist_lab import inside
+from mnist_lab.callbacks import History, Predictions
+from mnist_lab.data import DataModule
+from mnist_lab.files import whole
+from mnist_lab.models import Classifier
+
+if TYPE_CHECKING:  # takes a while
+    from matplotlib.figure import Figure
+
+
+def of_run(
+    model: Classifier,
+    data: DataModule,
+    trainer: L.Trainer,
+    predictions: Predictions,
+    best_epoch: int,
+) -> dict[str, "Figure"]:
+    """All figures of a run that has been tested, by their files' names."""
+    from mnist_lab import figures
+
+    history = next((x for x in trainer.loggers if isinstance(x, History)), None)
+    probabilities, labels = predictions.probabilities(), predictions.labels()
+    # As the test went through them: only this process's, of limited batches only the first.
+    images = torch.cat([batch for batch, _ in data.test_dataloader()])[: len(labels)].cpu()
+    drawn = {}
+    if history is not None:
+        drawn["curves"] = figures.curves(history.series(), best_epoch)
+    return {
+        **drawn,
+        **of_predictions(images, labels, probabilities, data.classes),
+        **of_dataset(data),
+        **of_network(model, images[0], data.classes),
+    }
+
+
+def of_predictions(
+    images: Tensor, labels: Tensor, probabilities: Tensor, classes: Sequence[str]
+) -> dict[str, "Figure"]:
+    """What the probabilities `(N, K)` for images `(N, C, H, W)` look like beside their labels."""
+    from mnist_lab import figures
+
+    count = len(classes)
+    guess = probabilities.argmax(1)
+    counts = torch.bincount(labels * count + guess, minlength=count**2).view(count, count)
+    hits, given, there = counts.diagonal().double(), counts.sum(0), counts.sum(1)
+    precision, recall = hits / given.clamp(min=1), hits / there.clamp(min=1)
+    f1 = 2 * hits / (given + there).clamp(min=1)
+    few = slice(24)
+    return {
+        "confusion_matrix": figures.confusion_matrix(counts, classes, "confusion matrix"),
+        "per_class": figures.per_class(precision, recall, f1, classes),
+        "confusions": figures.confusions(images, labels, guess, classes),
+        "mistakes": figures.mistakes(images, labels, probabilities, classes),
+        "predictions": figures.predictions(images[few], probabilities[few], classes, labels[few]),
+        "reliability": figures.reliability(probabilities, labels),
+    }
+
+
+def of_dataset(data: DataModule) -> dict[str, "Figure"]:
+    """How many images of each class the splits hold, and some to train on."""
+    from mnist_lab import figures
+
+    splits = ("train", "val", "test") if data.has_validation else ("train", "test")
+    labels = {split: data.tensors(split)[1].cpu() for split in splits}
+    counts = {k: torch.bincount(v, minlength=len(data.classes)) for k, v in labels.items()}
+    images = data.tensors("train")[0].cpu()
+    return {
+        "class_distribution": figures.class_distribution(counts, data.classes),
+        "samples": figures.samples(images, labels["train"], data.classes),
+    }
+
+
+def of_network(model: Classifier, image: Tensor, classes: Sequence[str]) -> dict[str, "Figure"]:
+    """The first layer's filters, and what the network makes of one image `(C, H, W)`."""
+    from mnist_lab import figures
+
+    drawn = {}
+    filters = inside.filters(model)
+    if filters is not None and filters.shape[1] in (1, 3):
+        drawn["filters"] = figures.filters(filters)
+    for number, (name, maps) in enumerate(inside.feature_maps(model, image).items(), start=1):
+        drawn[f"feature_maps_{number}"] = figures.feature_maps(name, maps)
+    drawn["outputs"] = figures.output_strip(inside.outputs(model, image), classes)
+    return drawn
+
+
+def save(folder: Path, drawn: Mapping[str, "Figure"]) -> None:
+    """Each figure as a PNG file of its name, twice as large as it is read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in drawn.items():
+        with whole(folder / f"{name}.png", "wb") as file:
+            figure.savefig(file, format="png", dpi=200)

@@ -1,0 +1,217 @@
+"""`report.html`: a run on one page that needs neither network nor script."""
+
+import base64
+import io
+from collections.abc import Iterator, Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from mnist_lab import folder as run_folder
+from mnist_lab.files import whole
+
+MAX_FIGURES = 2_000_000  # bytes of all PNG files together: a third more in base64
+
+# Heading, and what is said below it, of each figure in its order on the page.
+_FIGURES = {
+    "curves": ("Learning curves", "The dashed line is the epoch whose weights were tested."),
+    "confusion_matrix": (
+        "Confusion matrix",
+        "Test images by truth (row) and prediction (column). Blue is the share of a row that is "
+        "right, orange the number of mistakes.",
+    ),
+    "per_class": ("Classes", ""),
+    "confusions": ("Most frequent confusions", ""),
+    "mistakes": ("Most confident mistakes", "The prediction with its confidence, and the truth."),
+    "predictions": ("Predictions", "The first test images, in their order."),
+    "reliability": (
+        "Reliability",
+        "Of predictions made with a confidence of 90 % nine in ten should be right.",
+    ),
+    "class_distribution": ("Dataset", ""),
+    "samples": ("", "Images to train on, as they are stored."),
+    "filters": ("Inside the network", ""),
+    "feature_maps": ("", "Every convolution's output for the first test image."),
+    "outputs": ("", "The probabilities of the classes for the same image."),
+}
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1a1a1a; --muted: #5f6368; --line: #e0e3e7;
+  --paper: #fff; --card: #f6f7f9; --accent: #0072b2; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8eaed; --muted: #a2a9b1; --line: #3a3f45;
+  --paper: #16181b; --card: #202428; --accent: #56b4e9; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1rem 4rem; color: var(--ink);
+  background: var(--paper); font: 16px/1.5 system-ui, sans-serif; }
+h1 { margin: 0; font-size: 1.7rem; line-height: 1.2; overflow-wrap: anywhere; }
+h2 { margin: 2.75rem 0 .5rem; font-size: 1.2rem; }
+p { margin: .25rem 0; color: var(--muted); }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr));
+  gap: .75rem; margin: 1.25rem 0; }
+.tiles div { padding: .7rem .9rem; border-radius: .5rem; background: var(--card); }
+.tiles b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; }
+.tiles div:first-child b { color: var(--accent); }
+.tiles span, th { color: var(--muted); font-size: .85rem; font-weight: normal; }
+.wide { overflow-x: auto; margin: .75rem 0; }
+.wide img { display: block; height: auto; max-width: 100%; padding: .5rem;
+  border-radius: .5rem; background: #fff; border: 1px solid var(--line); }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem 1.1rem .25rem 0; text-align: right; border-bottom: 1px solid var(--line);
+  white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; }
+.facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
+pre { overflow-x: auto; padding: 1rem; border-radius: .5rem; background: var(--card);
+  font-size: .8rem; line-height: 1.4; }
+@media (max-width: 40rem) { body { padding: 1rem .75rem 3rem; } h1 { font-size: 1.35rem; } }
+@media print { .wide, h2 { break-inside: avoid; break-after: avoid; } }
+"""
+
+
+def write_report(folder: Path, result: Mapping[str, Any] | None = None) -> None:
+    """`report.html` of a run's folder, from its result, configuration and figures.
+
+    Args:
+        result: what `result.json` will hold, where it isn't written yet.
+
+    Raises:
+        FolderError: no result, or a file of the folder cannot be read.
+    """
+    result = run_folder.read_result(folder) if result is None else result
+    if result is None:
+        raise run_folder.FolderError(f"{folder}: there is no finished run here (no result.json)")
+    title = escape(f"{result.get('model')} on {result.get('dataset')}")
+    try:
+        parts = [*_head(title, result), *_figures(folder, result), *_facts(folder, result)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise run_folder.FolderError(f"{folder}: not the result of a run: {error!r}") from error
+    body = "\n".join(parts)
+    with whole(folder / "report.html", encoding="utf-8") as file:
+        file.write(
+            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n"
+            f"<body>\n{body}\n</body>\n</html>\n"
+        )
+
+
+def _head(title: str, result: Mapping[str, Any]) -> Iterator[str]:
+    metrics, seconds = result["metrics"], result["seconds"]
+    yield f"<h1>{title}</h1>"
+    epochs = "epoch" if result["epochs"] == 1 else "epochs"
+    words = f"{result['epochs']} {epochs}, seed {result['seed']}, {result['device']}"
+    yield f"<p>{escape(words)}</p>"
+    tiles = {
+        "test accuracy": _percent(metrics.get("test/accuracy")),
+        "test loss": _number(metrics.get("test/loss")),
+        "test F1 (macro)": _percent(metrics.get("test/f1")),
+        "validation accuracy": _percent(metrics.get("val/accuracy")),
+        "parameters": f"{result['parameters']:,}",
+        "training": f"{seconds['fit']:.1f} s",
+    }
+    cells = (f"<div><b>{value}</b><span>{name}</span></div>" for name, value in tiles.items())
+    yield f'<div class="tiles">{"".join(cells)}</div>'
+
+
+def _figures(folder: Path, result: Mapping[str, Any]) -> Iterator[str]:
+    order = list(_FIGURES)
+
+    def place(path: Path) -> tuple[int, int, str]:
+        name, _, number = path.stem.rpartition("_")
+        if not number.isdecimal():
+            name, number = path.stem, "0"
+        return (order.index(name) if name in order else len(order)), int(number), name
+
+    paths = sorted((folder / "figures").glob("*.png"), key=place)
+    shown: set[str] = set()
+    for path, (content, width) in zip(paths, _pictures(paths), strict=True):
+        _, _, name = place(path)
+        heading, text = _FIGURES.get(name, (path.stem, ""))
+        if name not in shown:
+            yield f"<h2>{escape(heading)}</h2>" if heading else ""
+            yield f"<p>{escape(text)}</p>" if text else ""
+        shown.add(name)
+        data = base64.b64encode(content).decode()
+        # A narrow screen shows a part of it, large enough to read, and scrolls to the rest.
+        size = f'width="{width}" style="min-width: {round(0.75 * width)}px"'
+        image = f'<img alt="{escape(path.stem)}" {size} src="data:image/png;base64,{data}">'
+        yield f'<div class="wide">{image}</div>'
+        if name == "per_class" and result["per_class"]:
+            yield _table(result)
+
+
+def _pictures(paths: list[Path]) -> list[tuple[bytes, int]]:
+    """Each file's content and the width that it is shown at: half its own.
+
+    Too many bytes become fewer by fewer colours, and if need be by fewer pixels.
+    """
+    from PIL import Image
+
+    contents = [path.read_bytes() for path in paths]
+    widths = []
+    for content in contents:
+        with Image.open(io.BytesIO(content)) as image:
+            widths.append(image.width // 2)
+    scale = 1.0
+    while sum(map(len, contents)) > MAX_FIGURES:
+        contents = [_smaller(path, scale) for path in paths]
+        scale *= 0.7
+    return list(zip(contents, widths, strict=True))
+
+
+def _smaller(path: Path, scale: float) -> bytes:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        colors = image.convert("RGB").resize(size, Image.Resampling.LANCZOS).quantize(128)
+    file = io.BytesIO()
+    colors.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def _table(result: Mapping[str, Any]) -> str:
+    """Precision, recall, F1 and support by class, and their means."""
+    metrics = result["metrics"]
+    rows = [(name, each) for name, each in result["per_class"].items()]
+    support = sum(each["support"] for _, each in rows)
+    macro = {key: metrics[f"test/{key}"] for key in ("precision", "recall", "f1")}
+    cells = (
+        f"<tr><td>{escape(name)}</td>"
+        + "".join(f"<td>{_percent(each[key])}</td>" for key in ("precision", "recall", "f1"))
+        + f"<td>{each['support']:,}</td></tr>"
+        for name, each in [*rows, ("mean", {**macro, "support": support})]
+    )
+    head = "".join(f"<th>{x}</th>" for x in ("class", "precision", "recall", "F1", "images"))
+    return f'<div class="wide"><table><tr>{head}</tr>{"".join(cells)}</table></div>'
+
+
+def _facts(folder: Path, result: Mapping[str, Any]) -> Iterator[str]:
+    seconds, git = result["seconds"], result["git"]
+    facts = {
+        **{name: _number(value) for name, value in result["metrics"].items()},
+        "best epoch": result["best_epoch"],
+        "steps": f"{result['steps']:,}",
+        "images per second": _number(result["images_per_second"], ",.0f"),
+        "seconds": ", ".join(f"{k} {_number(v, '.1f')}" for k, v in seconds.items()),
+        "versions": ", ".join(f"{k} {v}" for k, v in result["versions"].items()),
+        "commit": f"{git['commit']}{' (changed)' if git['dirty'] else ''}" if git else "-",
+        "configuration's hash": result["config_hash"] or "-",
+    }
+    yield "<h2>Numbers</h2>"
+    rows = (f"<tr><th>{escape(k)}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items())
+    yield f'<div class="wide"><table class="facts">{"".join(rows)}</table></div>'
+    yield "<h2>Configuration</h2>"
+    path = folder / "config.yaml"
+    if path.exists():
+        with open(path, encoding="utf-8", errors="replace") as file:
+            yield f"<pre>{escape(file.read(run_folder.MAX_CONFIG_BYTES))}</pre>"
+    else:
+        yield "<p>The run was started from Python; there is no file of its settings.</p>"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def _number(value: float | None, form: str = ".4f") -> str:
+    return "-" if value is None else format(value, form)

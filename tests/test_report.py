@@ -1,0 +1,159 @@
+"""A run's page: whole, alone, and safe."""
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mnist_lab import run
+from mnist_lab.data import DataModule, Digits
+from mnist_lab.folder import FolderError
+from mnist_lab.models import MLP, LeNet
+from mnist_lab.report import write_report
+
+VOID = {"meta", "img"}
+
+
+class Page(HTMLParser):
+    """Tags, texts and attributes of a page whose every tag is closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.images: dict[str, str] = {}
+        self.addresses: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        given = dict(attrs)
+        self.addresses += [given[key] for key in ("src", "href", "action", "data") if key in given]
+        if tag == "img":
+            self.images[given["alt"]] = given["src"]
+
+    def handle_endtag(self, tag) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run of two epochs, from Python."""
+    path = tmp_path_factory.mktemp("run")
+    trainer = run.default_trainer(path, max_epochs=2, accelerator="cpu")
+    run.train(DataModule(Digits(), val_size=200), LeNet(), trainer)
+    return path
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    """A folder with that run's result and nothing else."""
+    (tmp_path / "result.json").write_text((folder / "result.json").read_text())
+    (tmp_path / "figures").mkdir()
+    return tmp_path
+
+
+def page(folder) -> Page:
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def test_a_run_draws_its_figures_and_puts_them_on_one_page(folder):
+    names = {path.stem for path in (folder / "figures").iterdir()}
+    assert names == {
+        "class_distribution", "confusion_matrix", "confusions", "curves", "feature_maps_1",
+        "feature_maps_2", "feature_maps_3", "filters", "mistakes", "outputs", "per_class",
+        "predictions", "reliability", "samples",
+    }  # fmt: skip
+    shown = page(folder).images
+    assert set(shown) == names
+    assert next(iter(shown)) == "curves"
+    for name, address in shown.items():
+        kind, _, data = address.partition(",")
+        assert kind == "data:image/png;base64"
+        assert base64.b64decode(data) == (folder / "figures" / f"{name}.png").read_bytes()
+    assert (folder / "report.html").stat().st_size < 3_000_000
+
+
+def test_the_page_holds_every_number(folder):
+    result = json.loads((folder / "result.json").read_text())
+    text = page(folder).text
+    for key, value in result["metrics"].items():
+        assert re.search(rf"{key}\s*{value:.4f}", text), key
+    for name, each in result["per_class"].items():
+        row = "".join(f"{100 * each[key]:.2f} %" for key in ("precision", "recall", "f1"))
+        assert f"{name}{row}{each['support']}" in text
+    assert f"{100 * result['metrics']['test/accuracy']:.2f} %test accuracy" in text
+    assert "61,706parameters" in text
+    assert result["versions"]["torch"] in text
+    assert "started from Python" in text
+
+
+def test_the_page_needs_neither_network_nor_script(folder):
+    content = page(folder)
+    assert all(address.startswith("data:image/png;base64,") for address in content.addresses)
+    assert not {"script", "link", "iframe", "object", "base"} & set(content.tags)
+    style = (folder / "report.html").read_text().partition("<style>")[2].partition("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_texts_are_escaped(copy):
+    result = json.loads((copy / "result.json").read_text())
+    bad = '<script>alert("1")</script>&amp;'
+    result["per_class"] = {bad: next(iter(result["per_class"].values()))}
+    for key in ("model", "dataset", "device", "seed", "epochs", "best_epoch", "config_hash"):
+        result[key] = f"{bad}{key}"
+    result["versions"] = {bad: bad}
+    result["git"] = {"commit": bad, "dirty": True}
+    (copy / "config.yaml").write_text(f"data: {bad}\n", encoding="utf-8")
+    Image.new("RGB", (4, 4)).save(copy / "figures" / "per_class.png")
+    Image.new("RGB", (4, 4)).save(copy / "figures" / "<script>&amp;.png")
+    write_report(copy, result)
+    content = page(copy)
+    assert "script" not in content.tags
+    assert content.text.count(bad) == 14
+    assert "<script>&amp;" in content.images
+
+
+def test_large_figures_are_made_small_enough(copy):
+    noise = np.random.RandomState(0).randint(0, 255, (1400, 1200, 3)).astype(np.uint8)
+    for name in ("samples", "mistakes"):
+        Image.fromarray(noise).save(copy / "figures" / f"{name}.png")
+    write_report(copy)
+    assert 500_000 < (copy / "report.html").stat().st_size < 3_000_000
+    for address in page(copy).images.values():
+        with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as image:
+            assert image.width / image.height == pytest.approx(12 / 14, abs=0.01)
+    # Shown as large as before.
+    assert 'width="600"' in (copy / "report.html").read_text()
+
+
+def test_a_model_without_convolutions_has_its_page(tmp_path):
+    trainer = run.default_trainer(tmp_path, max_epochs=1, accelerator="cpu")
+    data = DataModule(Digits(), val_size=0)
+    run.train(data, MLP(hidden=(16,)), trainer)
+    assert "filters" in page(tmp_path).images
+    assert "feature_maps_1" not in page(tmp_path).images
+    assert "-validation accuracy" in page(tmp_path).text
+
+
+def test_a_folder_without_a_result_is_refused(tmp_path, copy):
+    with pytest.raises(FolderError, match="no finished run"):
+        write_report(tmp_path / "empty")
+    (copy / "result.json").write_text('{"status": "completed", "metrics": {}}')
+    with pytest.raises(FolderError, match="not the result of a run"):
+        write_report(copy)
+    assert not (copy / "report.html").exists()
