@@ -162,7 +162,7 @@ def _noncentrality(freedom: float, level: float) -> float:
     the quantiles of the latter. (scipy's inverse doesn't return for few degrees of freedom.) A
     significant difference of the wrong sign, with a probability below 1e-4, isn't counted.
     """
-    nodes, weights = np.polynomial.legendre.leggauss(200)
+    nodes, weights = _nodes()
     chi = np.sqrt(special.chdtri(freedom, (1 - nodes) / 2) / freedom)
     bounds = _t_quantile(freedom, level) * chi
     low, high = 0.0, float(bounds.max()) + 10
@@ -171,3 +171,9 @@ def _noncentrality(freedom: float, level: float) -> float:
         power = float(weights @ special.ndtr(middle - bounds)) / 2
         low, high = (low, middle) if power > POWER else (middle, high)
     return high
+
+
+@functools.cache
+def _nodes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    nodes, weights = np.polynomial.legendre.leggauss(200)
+    return nodes, weights
