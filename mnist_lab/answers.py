@@ -47,16 +47,21 @@ class PredictionsError(LabError):
     """Predictions that cannot be compared."""
 
 
+def is_fraction(quantity: str) -> bool:
+    """Whether it is told in percent."""
+    return quantity in _FRACTIONS
+
+
 def amount(value: float, quantity: str, unit: bool = True) -> str:
     """A difference: of fractions in percentage points."""
-    if quantity not in _FRACTIONS:
+    if not is_fraction(quantity):
         return f"{value:.4f}"
     return f"{100 * value:.2f}{' points' if unit else ''}"
 
 
 def level(value: float, quantity: str) -> str:
     """A value: of fractions in percent."""
-    return f"{100 * value:.2f} %" if quantity in _FRACTIONS else f"{value:.4f}"
+    return f"{100 * value:.2f} %" if is_fraction(quantity) else f"{value:.4f}"
 
 
 def span(interval: Interval, quantity: str) -> str:

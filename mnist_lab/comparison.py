@@ -258,7 +258,7 @@ def tables(runs: Sequence[Run], left_out: Sequence[LeftOut] = ()) -> list[Table]
     """Runs by what they were tested on and monitored by, grouped, named and ranked."""
     apart: dict[tuple[str, ...], list[Run]] = defaultdict(list)
     for run in runs:
-        apart[(run.dataset, run.comparable, run.quantity, run.mode)].append(run)
+        apart[(run.dataset, run.comparable, *run.classes, run.quantity, run.mode)].append(run)
     lost: dict[str | None, int] = defaultdict(int)
     for each in left_out:
         lost[each.setup] += not each.reason.startswith("has the settings")
@@ -294,11 +294,12 @@ def _table(title: str, runs: Sequence[Run], lost: dict[str | None, int]) -> Tabl
     ]
     ranked = all(run.val is not None for run in runs)
     sign = -1 if runs[0].mode == "max" else 1
-    groups.sort(key=lambda g: (sign * g.val.mean() if ranked else 0, *map(_natural, g.values)))
+    groups.sort(key=lambda g: (sign * g.val.mean() if ranked else 0, *map(natural, g.values)))
     return Table(title, runs[0].quantity, runs[0].mode, ranked, tuple(settings), tuple(groups))
 
 
-def _natural(value: str | None) -> tuple[bool, float, str]:
+def natural(value: str | None) -> tuple[bool, float, str]:
+    """A key to sort settings' values by: numbers by size, before texts."""
     try:
         return (False, float(value or ""), "")
     except ValueError:

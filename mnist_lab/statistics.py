@@ -123,7 +123,9 @@ def mcnemar(first_alone: int, second_alone: int) -> float:
 
 
 def wilson(successes: float, n: int, level: float = LEVEL) -> Interval:
-    """Wilson's score interval of a proportion (J. Am. Stat. Assoc. 22, 1927)."""
+    """Wilson's score interval of a proportion (J. Am. Stat. Assoc. 22, 1927); of none, all."""
+    if n == 0:
+        return Interval(0.0, 1.0)
     z = float(special.ndtri(1 - level / 2))
     share = successes / n
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
