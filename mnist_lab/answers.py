@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_lab import LabError, statistics
-from mnist_lab.comparison import Group, Run, Table
+from mnist_lab.comparison import Group, Table
+from mnist_lab.gather import Run
 from mnist_lab.statistics import LEVEL, Difference, Interval
 
 MAX_PREDICTION_BYTES = 1 << 28
@@ -157,7 +158,7 @@ def _by_image(table: Table) -> list[Compared]:
         if isinstance(each, str):
             text += f"; not compared image by image: {each}"
         elif corrected is not None:
-            verdict = "more than chance" if corrected < LEVEL else "no more than chance"
+            verdict = "more than chance" if corrected < LEVEL else "as chance could divide them"
             holm = f" after Holm's correction for {tests} comparisons" if tests > 1 else ""
             text += (
                 f". Of the test images {each[0]:,} are right in {first.name} alone and "
@@ -253,7 +254,7 @@ def classes(group: Group) -> str:
     interval = found.interval()
     if p is None or interval is None:
         return f"{told}: {gap} in each of {found.n} runs"
-    verdict = "more than chance" if p < LEVEL else "no more than chance"
+    verdict = "more than chance" if p < LEVEL else "which chance could do"
     return (
         f"{told}: {gap} (95 % interval {span(interval, 'recall')}, paired over {found.n} runs, "
         f"{chance(p)} among {pairs} pairs), {verdict}"

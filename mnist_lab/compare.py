@@ -37,14 +37,14 @@ def _texts(runs: object) -> list[str]:
 def _compare(runs: list[str], output: str | None) -> None:
     from rich.console import Console
 
-    from mnist_lab import comparison
+    from mnist_lab import comparison, gather
 
     if not (output is None or (isinstance(output, str) and output)):
         raise config.ConfigError(f"output={output}: should be a folder")
-    finished, left_out = comparison.read(comparison.find(runs))
+    finished, left_out = gather.read(gather.find(runs))
     if not finished:
         first = left_out[0]
-        raise comparison.ComparisonError(
+        raise gather.ComparisonError(
             f"runs={','.join(runs)}: none of {len(left_out)} runs can be compared; "
             f"{first.folder}: {first.reason}"
         )

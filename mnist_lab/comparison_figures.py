@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _STYLES = ("-", "--", ":", "-.")
-_WIDTH = 9.0
+_WIDTH = 7.5
 _LINE = 34  # characters of a name in a line; three lines at most
 
 Ends = tuple[float, float] | None
@@ -193,7 +193,7 @@ def _with_legend(names: Sequence[str], height: float, panels: int) -> tuple[Figu
 
 
 def _legend_columns(names: Sequence[str]) -> int:
-    return 4 if max(map(len, names)) < 18 else 3 if max(map(len, names)) < 26 else 2
+    return 4 if max(map(len, names)) < 14 else 3 if max(map(len, names)) < 22 else 2
 
 
 def _legend(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:

@@ -12,8 +12,9 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from mnist_lab import statistics
-from mnist_lab.comparison import Group, LeftOut, Table
+from mnist_lab.comparison import Group, Table
 from mnist_lab.files import whole
+from mnist_lab.gather import LeftOut
 from mnist_lab.report import Section, seconds_per_epoch
 
 MAX_LEFT_OUT = 20  # on the console and per page; the rest are counted
@@ -25,8 +26,10 @@ def say(console: Console, sections: Sequence[Section], left_out: Sequence[LeftOu
         console.print(Text(f"\n{section.title}", style="bold"))
         for grid in section.grids:
             shown = RichTable(title=Text(grid.title), title_justify="left")
-            for column, name in enumerate(grid.header):
-                shown.add_column(Text(name), justify="right" if column else "left")
+            for name in grid.header:
+                shown.add_column(
+                    Text(name), justify="left" if name in ("group", "setting") else "right"
+                )
             for row in grid.rows:
                 shown.add_row(*map(Text, row))
             console.print(shown)
@@ -129,7 +132,7 @@ def markdown(sections: Sequence[Section], left_out: Sequence[LeftOut]) -> str:
 
 def _marked(text: str) -> str:
     # A name stays a name: neither a cell's end, nor HTML, nor emphasis.
-    for character in "\\|`*_[]":
+    for character in "\\|`*[]":
         text = text.replace(character, f"\\{character}")
     return html.escape(text, quote=False)
 

@@ -165,5 +165,12 @@ def _effects(table: Table) -> Iterator[Grid]:
             )
         )
     if rows:
-        header = ("setting", f"test/{table.quantity}", "95 %", "p (Holm)", "pairs of groups", "n")
+        header = (
+            "setting",
+            f"gain in test/{table.quantity}",
+            "95 %",
+            "p (Holm)",
+            "pairs of groups",
+            "n",
+        )
         yield Grid("What each setting does, where nothing else differs", header, rows)
