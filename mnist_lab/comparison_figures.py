@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
 
 # Okabe and Ito's, without the yellow that white paper swallows.
@@ -69,7 +69,7 @@ def settings(
         axes.set_xticks(range(len(ticks)), ticks, rotation=40 if steep else 0,
                         ha="right" if steep else "center")  # fmt: skip
         axes.set_xlim(-0.5, len(ticks) - 0.5)
-        axes.set_title(_wrapped(name), fontsize=10)
+        axes.set_title(_wrapped(name, 60 // columns), fontsize=10)
         axes.grid(axis="y", alpha=0.3)
     for axes in list(grid.flat)[len(panels) :]:
         axes.remove()
@@ -129,13 +129,14 @@ def costs(
         ]
         if min(costs) > 0 and max(costs) > 5 * min(costs):
             axes.set_xscale("log")
-            subs = (1, 2, 5) if max(costs) < 50 * min(costs) else (1,)
+            subs = (1, 2, 5) if max(costs) < 20 * min(costs) else (1,)
             axes.xaxis.set_major_locator(LogLocator(subs=subs))
             axes.xaxis.set_minor_formatter(NullFormatter())
         else:
             axes.margins(x=0.15)
             axes.xaxis.set_major_locator(MaxNLocator(5))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.10g}"))
+        plain = FuncFormatter(lambda x, _: f"{x:,.10g}")
+        axes.xaxis.set_major_formatter(plain if costs is seconds else EngFormatter(sep=""))
         axes.set_xlabel(unit)
     panels[0].set_ylabel(label)
     _legend(figure, handles, names)
