@@ -46,12 +46,14 @@ def _histories(
                     raise ValueError("larger than any history")
                 with open(path, newline="", encoding="utf-8") as file:
                     column = [row[f"{split}/{table.quantity}"] for row in csv.DictReader(file)]
+                if not column:
+                    raise ValueError("holds no epochs")
                 rows.append([float(cell) if cell else math.nan for cell in column])
             except KeyError as error:
                 missing.append(f"Not among the curves: {path}: has no {error.args[0]}.")
             except (OSError, ValueError, TypeError, csv.Error) as error:
                 missing.append(f"Not among the curves: {path}: {error}.")
-        if any(rows):
+        if rows:
             cells = np.full((len(rows), max(map(len, rows))), math.nan)
             for index, row in enumerate(rows):
                 cells[index, : len(row)] = row

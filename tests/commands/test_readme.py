@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,15 +18,19 @@ def blocks(language: str) -> list[str]:
 
 
 LINES = [line.split("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
-TRAIN = [line.removeprefix("python -m mnist_lab.train ") for line in LINES if "mnist_lab" in line]
+TRAIN, COMPARE = (
+    [line.removeprefix(start) for line in LINES if line.startswith(start)]
+    for start in ("python -m mnist_lab.train ", "python -m mnist_lab.compare ")
+)
 MAKE = [line.removeprefix("make ") for line in LINES if line.startswith("make ")]
 
 
 def test_the_readme_has_what_is_tested_here():
     assert len(TRAIN) >= 6
-    assert set(LINES) == {f"python -m mnist_lab.train {x}" for x in TRAIN} | {
-        f"make {x}" for x in MAKE
-    }
+    assert len(COMPARE) >= 2
+    known = [f"python -m mnist_lab.train {x}" for x in TRAIN] + [f"make {x}" for x in MAKE]
+    known += [f"python -m mnist_lab.compare {x}" for x in COMPARE]
+    assert set(LINES) == set(known)
 
 
 @pytest.mark.parametrize("target", MAKE)
@@ -45,6 +50,16 @@ def test_train_commands(arguments, lab_train, tmp_path, mnist_root, monkeypatch)
     if small:
         expected = 6 if arguments.startswith("-m") else 1
         assert len(list(tmp_path.rglob("result.json"))) == expected
+
+
+@pytest.mark.parametrize("arguments", COMPARE)
+def test_compare_commands(arguments, write_run, lab_compare, tmp_path):
+    write_run("a")
+    for place in ("outputs/sweeps", "outputs/mnist/lenet", "outputs/mnist/mlp"):
+        shutil.copytree(tmp_path / "runs", tmp_path / place)
+    called = lab_compare(*(text.strip("'") for text in arguments.split()))
+    assert called.status == 0, called.err
+    assert len(list(tmp_path.rglob("compare.html"))) == 1
 
 
 def test_own_model_and_experiment_are_the_files_shown(lab_train, tmp_path, monkeypatch):
