@@ -130,7 +130,7 @@ def costs(
         if min(costs) > 0 and max(costs) > 5 * min(costs):
             axes.set_xscale("log")
             subs = (1, 2, 5) if max(costs) < 20 * min(costs) else (1,)
-            axes.xaxis.set_major_locator(LogLocator(subs=subs))
+            axes.xaxis.set_major_locator(LogLocator(subs=subs, numticks=5))
             axes.xaxis.set_minor_formatter(NullFormatter())
         else:
             axes.margins(x=0.15)

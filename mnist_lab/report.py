@@ -167,7 +167,7 @@ def _effects(table: Table) -> Iterator[Grid]:
     if rows:
         header = (
             "setting",
-            f"gain in test/{table.quantity}",
+            f"difference in test/{table.quantity}",
             "95 %",
             "p (Holm)",
             "pairs of groups",

@@ -93,7 +93,7 @@ def test_the_choice_of_a_model_names_it_and_its_own_settings_are_not_told(write_
               model___target_="mnist_lab.models.MLP")  # fmt: skip
     table = only(below)
     assert {group.name for group in table.groups} == {"model=lenet", "model=mlp"}
-    assert [setting.key for setting in table.settings] == ["model"]
+    assert [(setting.key, setting.along) for setting in table.settings] == [("model", ())]
 
 
 def test_a_choice_of_none_has_a_name(write_run, below):

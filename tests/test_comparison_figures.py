@@ -43,8 +43,8 @@ def test_names_neither_overlap_nor_leave_the_page(count, name):
     ends = [(97.0 + i, 99.0 + i) for i in range(count)]
     drawn = rendered(figures.groups(names, values, ends, "test accuracy (%)"))
     assert not overlapping(ticks(drawn.axes[0].yaxis))
-    costs = [10.0 * 3**i for i in range(count)]
-    drawn = rendered(figures.costs(names, [98.0] * count, ends, costs, costs, "test accuracy (%)"))
+    costs, means = [10.0 * 3**i for i in range(count)], [98.0 + i for i in range(count)]
+    drawn = rendered(figures.costs(names, means, ends, costs, costs, "y"))
     for axes in drawn.axes:
         assert not overlapping(ticks(axes.xaxis))
     history = [np.array([[0.5, 0.6], [0.4, 0.7]])] * count
@@ -93,6 +93,6 @@ def test_settings_have_a_panel_each_with_their_runs_and_lines():
     drawn = rendered(figures.settings(panels, {"norm": [[(0, 1.5), (1, 3.0)]], "size": []}, "y"))
     first, second = drawn.axes
     line, after, none = first.lines
-    assert line.get_ydata() == (1.5, 3.0)
+    assert list(line.get_ydata()) == [1.5, 3.0]
     assert (list(after.get_ydata()), list(none.get_xdata())) == ([1, 2], [1])
     assert [axes.get_title() for axes in (first, second)] == ["norm", "size"]

@@ -111,6 +111,19 @@ def test_tables_of_different_data_stand_apart_with_their_own_figures(write_run, 
     assert "of one seed: no interval" in text
 
 
+def test_fractions_are_drawn_and_told_in_percent(write_run, tmp_path):
+    for seed, test in enumerate((0.91, 0.93)):
+        write_run(f"{seed}", seed=seed, test=test)
+    (table,) = comparison.tables(gather.read(gather.find([str(tmp_path / "runs")]))[0])
+    section = Section.of(table)
+    row = dict(zip(section.grids[0].header, section.grids[0].rows[0], strict=True))
+    assert row["test/accuracy (%)"] == "92.00 \u00b1 1.41"
+    assert (row["best"], row["worst"], row["s/epoch"]) == ("93.00", "91.00", "2.50")
+    assert section.answers == [
+        "lenet: test/accuracy 92.00 % (95 % interval 79.29 to 104.71, 2 seeds)"
+    ]
+
+
 def test_more_groups_than_can_be_read_are_cut_and_counted(write_run, written):
     for size in range(1, MAX_LISTED + 3):
         write_run(f"{size}", data__batch_size=size)
