@@ -50,6 +50,7 @@ def _compare(runs: list[str], output: str | None) -> None:
         )
     from mnist_lab import rendering
     from mnist_lab.report import Section
+    from mnist_lab.settings import printable
 
     tables = comparison.tables(finished, left_out)
     sections = [Section.of(table) for table in tables]
@@ -62,7 +63,8 @@ def _compare(runs: list[str], output: str | None) -> None:
         paths = rendering.write(folder, tables, sections, left_out)
     except OSError as error:
         raise LabError(f"output={folder}: cannot be written to: {error}") from error
-    console.print(f"\n{len(paths)} files in {folder}: compare.html shows all of them", markup=False)
+    where = printable(str(folder))
+    console.print(f"\n{len(paths)} files in {where}: compare.html shows all of them", markup=False)
 
 
 def _new() -> str:

@@ -16,6 +16,7 @@ from mnist_lab.comparison import Group, Table
 from mnist_lab.files import whole
 from mnist_lab.gather import LeftOut
 from mnist_lab.report import Section, seconds_per_epoch
+from mnist_lab.settings import printable
 
 MAX_LEFT_OUT = 20  # on the console and per page; the rest are counted
 
@@ -50,7 +51,7 @@ def left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:
     lines += [f"- {each.folder}: {each.reason}" for each in left_out[:MAX_LEFT_OUT]]
     if len(left_out) > MAX_LEFT_OUT:
         lines.append(f"- ... and {len(left_out) - MAX_LEFT_OUT:,} more")
-    return [" ".join(line.split()).encode("utf-8", "backslashreplace").decode() for line in lines]
+    return [printable(" ".join(line.split())) for line in lines]
 
 
 def write(
@@ -93,7 +94,7 @@ def rows(tables: Sequence[Table]) -> list[list[object]]:
             values = [group.values[places[key]] if key in places else None for key in keys]
             seconds = sum(run.seconds for run in group.runs) / len(group.runs)
             found.append(
-                [table.title, rank if table.ranked else None, group.name, *values,
+                [printable(table.title), rank if table.ranked else None, group.name, *values,
                  len(group.runs), group.asked - len(group.runs), table.quantity,
                  *_spread(table, group, "val"), *_spread(table, group, "test"),
                  group.runs[0].parameters, seconds_per_epoch(group), seconds]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mnist_lab import answers, statistics
 from mnist_lab.comparison import Group, Table
 from mnist_lab.report_figures import Picture, draw
+from mnist_lab.settings import printable
 
 MAX_SHOWN = 12  # groups in a figure, and in words
 MAX_LISTED = 100  # rows of a table to read; compare.csv holds them all
@@ -47,11 +48,11 @@ class Section:
             grids += _effects(table)
         pictures, missing = draw(table, shown)
         return cls(
-            title=table.title,
-            notes=[*_notes(table), *missing],
-            answers=told or [_alone(table)],
+            title=printable(table.title),
+            notes=[printable(line) for line in (*_notes(table), *missing)],
+            answers=[printable(line) for line in told or [_alone(table)]],
             grids=grids,
-            classes=[answers.classes(group) for group in shown],
+            classes=[printable(answers.classes(group)) for group in shown],
             pictures=pictures,
         )
 

@@ -57,6 +57,11 @@ def distinguish(
     return settings, names
 
 
+def printable(text: str) -> str:
+    """In one line; what cannot be seen, or would steer a terminal, is written as Python does."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def _flat(nested: Mapping[str, Any], path: str = "") -> dict[str, str]:
     """Values as JSON by dotted key."""
     flat: dict[str, str] = {}
@@ -143,5 +148,5 @@ def _text(value: str) -> str:
     if value == "null":
         return "none"
     text = str(json.loads(value)) if value.startswith('"') else value
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    text = printable(text)
     return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 1] + "…"

@@ -1,6 +1,7 @@
 """A comparison's CSV, Markdown and HTML: what stands there, and that names stay names."""
 
 import csv
+import os
 import re
 from html.parser import HTMLParser
 
@@ -141,3 +142,13 @@ def test_curves_that_cannot_be_drawn_are_named(content, write_run, written):
     out = written()
     assert f"Not among the curves: {path}" in (out / "compare.md").read_text()
     assert "validation accuracy by epoch" not in (out / "compare.html").read_text()
+
+
+def test_names_of_files_neither_steer_a_terminal_nor_break_the_encoding(write_run, written):
+    (write_run(os.fsdecode(b"\xff\x1b[31m")) / "metrics.csv").unlink()
+    (write_run(os.fsdecode(b"\xfe\x1b[31m"), seed=1) / "result.json").unlink()
+    out = written()
+    for name in ("compare.md", "compare.html"):
+        text = (out / name).read_bytes().decode()
+        assert "\x1b" not in text
+        assert text.count("x1b") >= 2
