@@ -19,6 +19,8 @@ from mnist_lab.data import DataModule
 from mnist_lab.models import Classifier
 from mnist_lab.models.checkpoint import CheckpointIO
 
+_NO_STOPPING = "trainer.callbacks.early_stopping=null"  # there is nothing to go by
+
 
 def settings(folder: Path, *overrides: str) -> dict[str, Any]:
     """What the command would build from these settings."""
@@ -42,7 +44,7 @@ class Ours:
 
     def __init__(self, folder: Path, *overrides: str, data: DataModule | None = None) -> None:
         self.folder = folder
-        self.overrides = ("data.val_size=0", "trainer.max_epochs=1", *overrides)
+        self.overrides = ("data.val_size=0", "trainer.max_epochs=1", _NO_STOPPING, *overrides)
         self.data: DataModule = data or config.build(settings(folder, *self.overrides))["data"]
         self.data.tensors("train")
 

@@ -35,7 +35,7 @@ def register_resolvers() -> None:
     started together differ; `${run_folder:RESUME,DATASET,MODEL}` is the folder to continue in if
     one is given, else a new one.
     """
-    OmegaConf.register_new_resolver("moment", _moment, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("moment", moment, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("class_names", class_names, replace=True)
     OmegaConf.register_new_resolver("num_classes", _num_classes, replace=True)
     OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, replace=True)
@@ -46,13 +46,14 @@ def _num_classes(*, _root_: Any) -> int:
     return 10 if classes is None else len(classes)  # digits, whose source takes no names
 
 
-def _moment() -> str:
+def moment() -> str:
+    """Date and time and eight hex digits, to name a new folder by."""
     return f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{secrets.token_hex(4)}"
 
 
 def _run_folder(resume: str | None, dataset: str, model: str) -> str:
     if resume is None:
-        return f"outputs/{dataset}/{model}/{_moment()}"
+        return f"outputs/{dataset}/{model}/{moment()}"
     if not (Path(resume) / "config.yaml").is_file():  # else Hydra would make the folder
         raise ConfigError(f"resume={resume}: there is no run here (no config.yaml)")
     return resume

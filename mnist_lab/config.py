@@ -66,8 +66,8 @@ def in_folder(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {**placed(plain), "folder": str(folder)}
 
 
-def fingerprint(plain: Mapping[str, Any]) -> str:
-    """A hash of what determines the result: of all but paths, devices and loggers."""
+def influential(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """What determines the result: all but paths, devices and loggers."""
     kept = copy.deepcopy(dict(plain))
     for key in _WITHOUT_INFLUENCE:
         *groups, name = key.split(".")
@@ -76,7 +76,13 @@ def fingerprint(plain: Mapping[str, Any]) -> str:
             group = group.get(each) if isinstance(group, dict) else None
         if isinstance(group, dict):
             group.pop(name, None)
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+    return kept
+
+
+def fingerprint(plain: Mapping[str, Any]) -> str:
+    """A hash of what determines the result."""
+    kept = json.dumps(influential(plain), sort_keys=True)
+    return hashlib.sha256(kept.encode()).hexdigest()[:16]
 
 
 def vouch(stored: Any, trust: Sequence[str] = (), path: str = "") -> None:

@@ -1,15 +1,19 @@
 """What tests share: MNIST where it can be had, a small dataset without it, the command."""
 
+import copy
+import csv
+import json
 import logging
 import os
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
+import yaml
 
-from mnist_lab import command, train
+from mnist_lab import command, compare, train
 from mnist_lab.data import DataModule, Digits
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -69,15 +73,25 @@ class Called(NamedTuple):
 @pytest.fixture
 def lab_train(tmp_path, monkeypatch, capsys):
     """`python -m mnist_lab.train ARGUMENTS` in an empty folder, within this process."""
+    yield from _caller("train", train.main, tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def lab_compare(tmp_path, monkeypatch, capsys):
+    """`python -m mnist_lab.compare ARGUMENTS`, likewise."""
+    yield from _caller("compare", compare.main, tmp_path, monkeypatch, capsys)
+
+
+def _caller(name, main, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     handlers = logging.root.handlers[:]
 
     def call(*arguments: str) -> Called:
-        monkeypatch.setattr(sys, "argv", ["train", *arguments, "hydra.job.name=train"])
+        monkeypatch.setattr(sys, "argv", [name, *arguments, f"hydra.job.name={name}"])
         status: int | None = 0
         try:
-            command.run(train.main)
+            command.run(main)
         except SystemExit as stop:
             status = stop.code if isinstance(stop.code, int) else 1
             print(stop.code if isinstance(stop.code, str) else "", file=sys.stderr)
@@ -86,3 +100,67 @@ def lab_train(tmp_path, monkeypatch, capsys):
     yield call
     logging.root.handlers = handlers
     assert "HYDRA_FULL_ERROR" not in os.environ
+
+
+@pytest.fixture
+def write_run(tmp_path):
+    """A folder below `tmp_path / "runs"` as a finished run leaves it, with values as given."""
+
+    def write(
+        name: str,
+        *,
+        seed: int = 0,
+        val: float | None = 0.9,
+        test: float = 0.9,
+        recalls: tuple[float, ...] = (0.8, 0.9, 1.0),
+        right: list[bool] | None = None,
+        result: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> Path:
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        choice = {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 0.001}
+        plain: dict[str, Any] = {
+            "data": {"_target_": "mnist_lab.data.DataModule", "root": "data", "batch_size": 64,
+                     "val_size": 200, "split_seed": 0, "augment": None, "seed": seed,
+                     "source": {"_target_": "mnist_lab.data.Digits"}},
+            "augment": None,
+            "model": {"_target_": "mnist_lab.models.LeNet", "name": "lenet", "norm": "after",
+                      "optimizer": choice},
+            "optimizer": choice,
+            "trainer": {"_target_": "lightning.pytorch.Trainer", "max_epochs": 2,
+                        "default_root_dir": "${folder}"},
+            "seed": seed, "monitor": "val/accuracy", "mode": "max", "folder": "${folder}",
+        }  # fmt: skip
+        plain = copy.deepcopy(plain)
+        for key, value in settings.items():
+            *groups, last = key.split("__")
+            group = plain
+            for each in groups:
+                group = group[each]
+            group[last] = value
+        for inner, outer in (("data", "augment"), ("model", "optimizer")):
+            plain[inner][outer] = copy.deepcopy(plain[outer])
+        (folder / "config.yaml").write_text(yaml.safe_dump(plain))
+        content = {
+            "status": "completed",
+            "metrics": {"val/loss": 0.3, "val/accuracy": val, "test/loss": 0.4,
+                        "test/accuracy": test},
+            "per_class": {str(i): {"precision": 1.0, "recall": r, "f1": 1.0, "support": 100}
+                          for i, r in enumerate(recalls)},
+            "epochs": 2, "parameters": 61706, "seconds": {"fit": 5.0, "test": None}, "seed": seed,
+            "dataset": "digits", "model": plain["model"]["name"], "device": "cpu",
+            "versions": {"torch": "2.11"},
+        } | (result or {})  # fmt: skip
+        (folder / "result.json").write_text(json.dumps(content))
+        with open(folder / "metrics.csv", "w", newline="") as file:
+            rows = [["epoch", "train/accuracy", "val/accuracy"], [0, 0.5, 0.6], [1, 0.8, val]]
+            csv.writer(file).writerows(rows)
+        guesses = [0 if good else 1 for good in right or [True]]
+        table = [["index", "truth", "prediction", "confidence"]]
+        table += [[i, 0, guess, 0.9] for i, guess in enumerate(guesses)]
+        with open(folder / "predictions.csv", "w", newline="") as file:
+            csv.writer(file).writerows(table)
+        return folder
+
+    return write

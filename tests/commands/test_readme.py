@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -31,13 +32,15 @@ def arguments_of(command: str) -> list[str]:
 
 TRAIN = arguments_of("train")
 PREDICT = arguments_of("predict")
+COMPARE = arguments_of("compare")
 MAKE = [line.removeprefix("make ") for line in LINES if line.startswith("make ")]
 
 
 def test_the_readme_has_what_is_tested_here():
     assert len(TRAIN) >= 6
     assert len(PREDICT) >= 3
-    assert len(LINES) == len(TRAIN) + len(PREDICT) + len(MAKE)
+    assert len(COMPARE) >= 2
+    assert len(LINES) == len(TRAIN) + len(PREDICT) + len(COMPARE) + len(MAKE)
 
 
 @pytest.fixture
@@ -84,6 +87,16 @@ def test_predict_commands(lab_train, own_files, tmp_path, monkeypatch):
         command.run(predict.main)
     lines = {path.name: len(path.read_text().splitlines()) for path in tmp_path.glob("*.csv")}
     assert lines == {"photo.csv": 2, "pictures.csv": 361, "submission.csv": 361}
+
+
+@pytest.mark.parametrize("arguments", COMPARE)
+def test_compare_commands(arguments, write_run, lab_compare, tmp_path):
+    write_run("a")
+    for place in ("outputs/sweeps", "outputs/mnist/lenet", "outputs/mnist/mlp"):
+        shutil.copytree(tmp_path / "runs", tmp_path / place)
+    called = lab_compare(*(text.strip("'") for text in arguments.split()))
+    assert called.status == 0, called.err
+    assert len(list(tmp_path.rglob("compare.html"))) == 1
 
 
 def test_own_model_and_experiment_are_the_files_shown(lab_train, tmp_path, monkeypatch):

@@ -1,0 +1,76 @@
+"""The command `python -m mnist_lab.compare`: many runs, and what they say together."""
+
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from mnist_lab import LabError, command, config
+
+command.register_resolvers()
+
+
+@hydra.main(version_base="1.3", config_path=config.CONF, config_name="compare")
+def main(cfg: DictConfig) -> None:
+    """Read, compare, print, write."""
+    try:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise config.ConfigError("compare takes all runs at once, runs=[FOLDER,FOLDER], not -m")
+        _compare(_texts(cfg.runs), cfg.output)
+    except LabError as error:
+        raise CompactHydraException(str(error)) from error
+
+
+def _texts(runs: object) -> list[str]:
+    found = OmegaConf.to_container(runs) if OmegaConf.is_list(runs) else [runs]
+    assert isinstance(found, list)
+    if not found or not all(isinstance(each, str) and each for each in found):
+        raise config.ConfigError(
+            f"runs={runs}: name a folder of runs, several, or patterns: runs=outputs/sweeps/NAME"
+        )
+    return found
+
+
+def _compare(runs: list[str], output: str | None) -> None:
+    from rich.console import Console
+
+    from mnist_lab.comparison import gather
+    from mnist_lab.comparison.tables import arrange
+
+    if not (output is None or (isinstance(output, str) and output)):
+        raise config.ConfigError(f"output={output}: should be a folder")
+    finished, left_out = gather.read(gather.find(runs))
+    if not finished:
+        first = left_out[0]
+        raise gather.ComparisonError(
+            f"runs={','.join(runs)}: none of {len(left_out)} runs can be compared; "
+            f"{first.folder}: {first.reason}"
+        )
+    from mnist_lab.comparison import rendering
+    from mnist_lab.comparison.report import Section
+    from mnist_lab.comparison.settings import printable
+
+    tables = arrange(finished, left_out)
+    sections = [Section.of(table) for table in tables]
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160
+    rendering.say(console, sections, left_out)
+    folder = Path(output or (runs[0] if len(runs) == 1 and Path(runs[0]).is_dir() else _new()))
+    try:
+        paths = rendering.write(folder, tables, sections, left_out)
+    except OSError as error:
+        raise LabError(f"output={folder}: cannot be written to: {error}") from error
+    where = printable(str(folder))
+    console.print(f"\n{len(paths)} files in {where}: compare.html shows all of them", markup=False)
+
+
+def _new() -> str:
+    return f"outputs/comparisons/{command.moment()}"
+
+
+if __name__ == "__main__":
+    command.run(main)

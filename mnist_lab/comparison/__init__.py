@@ -1,0 +1,1 @@
+"""Many finished runs held against each other: gathered, grouped, answered in words, drawn."""

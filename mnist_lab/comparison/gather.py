@@ -1,0 +1,213 @@
+"""Runs of other processes, read from their folders for a comparison.
+
+Imports neither torch nor lightning: a run's folder is read as it lies there.
+"""
+
+import glob
+import json
+import math
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, Field, ValidationError
+
+from mnist_lab import FileOrSettingError, config, folder
+
+COMPARABLE = (
+    *(("data", key) for key in ("_target_", "source", "val_size", "split_seed")),
+    *(("trainer", f"limit_{split}_batches") for split in ("val", "test")),
+    ("trainer", "overfit_batches"),
+)
+"""What images are validated and tested on: values of different ones are never put together."""
+
+_MAX = 1e12  # of any value that is averaged
+
+
+class ComparisonError(FileOrSettingError):
+    """Runs that cannot be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One finished run.
+
+    Attributes:
+        setup: everything that influences its result but the seed, as JSON.
+        comparable: what it was validated and tested on, as JSON.
+        quantity: what its `monitor` is about: `accuracy` for `val/accuracy`.
+        val: of the best epoch; None where nothing was kept for validation.
+        recalls, support: of the test split, by class.
+        seconds: of training.
+    """
+
+    folder: Path
+    seed: int
+    setup: str
+    comparable: str
+    dataset: str
+    model: str
+    device: str
+    version: str
+    quantity: str
+    mode: str
+    val: float | None
+    test: float
+    classes: tuple[str, ...]
+    recalls: tuple[float, ...]
+    support: tuple[int, ...]
+    parameters: int
+    epochs: int
+    seconds: float
+
+
+class LeftOut(NamedTuple):
+    """A run that counts nowhere, and why; its setup, where that could be read."""
+
+    folder: Path
+    reason: str
+    setup: str | None = None
+
+
+class _PerClass(BaseModel):
+    recall: Annotated[float, Field(ge=0, le=1)]
+    support: Annotated[int, Field(ge=0)]
+
+
+class _Result(BaseModel):
+    metrics: dict[str, float | None]
+    per_class: dict[str, _PerClass]
+    epochs: Annotated[int, Field(ge=1, le=1 << 60)]
+    parameters: Annotated[int, Field(ge=0, le=1 << 60)]
+    seconds: dict[str, float | None]
+    dataset: str
+    model: str
+    device: str
+    versions: dict[str, str]
+
+
+def find(runs: Sequence[str]) -> list[Path]:
+    """The folders of all runs in and below these folders, or what these patterns match.
+
+    Raises:
+        ComparisonError: there is no such folder, or no run below it.
+    """
+    found: dict[Path, None] = {}
+    for text in runs:
+        matched = [text] if Path(text).is_dir() else sorted(_matched(text))
+        below = [run for each in matched for run in _below(each)]
+        if not below:
+            known = "there is no run in or below it (no config.yaml, no result.json)"
+            raise ComparisonError(f"runs={text}: {known if matched else 'no such folder'}")
+        found |= dict.fromkeys(Path(os.path.normpath(run)) for run in below)
+    unique = {run.resolve(): run for run in reversed(found)}
+    return sorted(unique.values())
+
+
+def _matched(pattern: str) -> list[str]:
+    return glob.glob(pattern, recursive=True)  # noqa: PTH207  # Path's takes no absolute pattern
+
+
+def _below(root: str) -> Iterator[str]:
+    for path, folders, files in os.walk(root, onerror=_unreadable):
+        if "config.yaml" in files or "result.json" in files:
+            folders.clear()  # nothing in a run's folder is another run's
+            yield path
+
+
+def _unreadable(error: OSError) -> None:
+    raise ComparisonError(f"{error.filename}: cannot be read: {error.strerror}") from error
+
+
+def read(folders: Iterable[Path]) -> tuple[list[Run], list[LeftOut]]:
+    """What the finished runs' folders hold, and why the others are left out."""
+    runs: list[Run] = []
+    left_out: list[LeftOut] = []
+    first: dict[tuple[str, str, int], Path] = {}
+    for path in folders:
+        found = _read(path)
+        if isinstance(found, Run):
+            same = first.setdefault((found.comparable, found.setup, found.seed), path)
+            if same == path:
+                runs.append(found)
+            else:  # it would make the spread look smaller than it is
+                left_out.append(LeftOut(path, f"has the settings and the seed of {same}"))
+        else:
+            left_out.append(found)
+    return runs, left_out
+
+
+def _read(path: Path) -> Run | LeftOut:
+    setup = None
+    try:
+        plain = folder.read_config(path)
+        seed, setup, comparable = _split(plain, path)
+        content = folder.read_result(path)
+        if content is None:
+            return LeftOut(path, "unfinished: there is no result.json", setup)
+        if content["status"] == "diverged":
+            return LeftOut(path, f"diverged: {content.get('reason')}", setup)
+        result = _Result.model_validate(content, strict=True)
+        return _run(path, plain, result, seed, setup, comparable)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        return LeftOut(path, f"damaged: result.json: {key}: {first['msg']}", setup)
+    except (FileOrSettingError, OSError) as error:
+        return LeftOut(path, f"damaged: {error}".replace(f"{path}: ", "").replace(f"{path}/", ""),
+                       setup)  # fmt: skip
+
+
+def _split(plain: dict[str, Any], path: Path) -> tuple[int, str, str]:
+    """Seed, setup and what was tested on; the data's seed follows the run's unless it was set."""
+    settings = config.influential(plain)
+    seed = settings.pop("seed", None)
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        raise ComparisonError(f"config.yaml: seed={seed}: not a seed")
+    if settings["data"].get("seed") == seed:
+        del settings["data"]["seed"]
+    tested = [plain[group].get(key) for group, key in COMPARABLE]
+    return seed, sys.intern(json.dumps(settings, sort_keys=True)), sys.intern(json.dumps(tested))
+
+
+def _run(
+    path: Path, plain: dict[str, Any], result: _Result, seed: int, setup: str, comparable: str
+) -> Run:
+    metrics, monitor = result.metrics, str(plain.get("monitor"))
+    quantity, mode = monitor.removeprefix("val/"), plain.get("mode")
+    if not (f"val/{quantity}" in metrics and f"test/{quantity}" in metrics):
+        quantity, mode = "accuracy", "max"  # of a monitored value that no result holds
+    val, test = metrics.get(f"val/{quantity}"), metrics.get(f"test/{quantity}")
+    if plain["data"].get("val_size") != 0 and val is None:
+        raise ComparisonError(f"result.json: has no val/{quantity}")
+    seconds = result.seconds.get("fit")
+    for name, value in ((f"test/{quantity}", test), ("seconds.fit", seconds)):
+        if value is None:
+            raise ComparisonError(f"result.json: has no {name}")
+    assert test is not None
+    assert seconds is not None
+    if not all(math.isfinite(x) and abs(x) < _MAX for x in (test, seconds, val or 0.0)):
+        raise ComparisonError(f"result.json: {quantity} or seconds.fit is no finite number")
+    return Run(
+        folder=path,
+        seed=seed,
+        setup=setup,
+        comparable=comparable,
+        dataset=sys.intern(result.dataset),
+        model=sys.intern(result.model),
+        device=sys.intern(result.device),
+        version=sys.intern(f"torch {result.versions.get('torch')}"),
+        quantity=sys.intern(quantity),
+        mode="min" if mode == "min" else "max",
+        val=val,
+        test=test,
+        classes=tuple(map(sys.intern, result.per_class)),
+        recalls=tuple(each.recall for each in result.per_class.values()),
+        support=tuple(each.support for each in result.per_class.values()),
+        parameters=result.parameters,
+        epochs=result.epochs,
+        seconds=seconds,
+    )

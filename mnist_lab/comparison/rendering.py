@@ -1,0 +1,149 @@
+"""A comparison on the console, as CSV, as Markdown, and as one HTML page."""
+
+import csv
+import html
+from base64 import b64encode
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from mnist_lab import statistics
+from mnist_lab.comparison.gather import LeftOut
+from mnist_lab.comparison.report import Section, seconds_per_epoch
+from mnist_lab.comparison.settings import printable
+from mnist_lab.comparison.tables import Group, Table
+from mnist_lab.files import whole
+
+MAX_LEFT_OUT = 20  # on the console and per page; the rest are counted
+
+
+def say(console: Console, sections: Sequence[Section], left_out: Sequence[LeftOut]) -> None:
+    """Print everything but the figures."""
+    for section in sections:
+        console.print(Text(f"\n{section.title}", style="bold"))
+        for grid in section.grids:
+            shown = RichTable(title=Text(grid.title), title_justify="left")
+            for name in grid.header:
+                shown.add_column(
+                    Text(name), justify="left" if name in ("group", "setting") else "right"
+                )
+            for row in grid.rows:
+                shown.add_row(*map(Text, row))
+            console.print(shown)
+        for line in [*section.answers, *section.classes]:
+            console.print(Text(f"- {line}"))
+        for line in section.notes:
+            console.print(Text(line, style="dim"))
+    for line in left_out_lines(left_out):
+        console.print(Text(line))
+
+
+def left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:
+    """Which runs count nowhere, and why."""
+    if not left_out:
+        return []
+    runs = "One run is" if len(left_out) == 1 else f"{len(left_out):,} runs are"
+    lines = [f"{runs} left out:"]
+    lines += [f"- {each.folder}: {each.reason}" for each in left_out[:MAX_LEFT_OUT]]
+    if len(left_out) > MAX_LEFT_OUT:
+        lines.append(f"- ... and {len(left_out) - MAX_LEFT_OUT:,} more")
+    return [printable(" ".join(line.split())) for line in lines]
+
+
+def write(
+    folder: Path, tables: Sequence[Table], sections: Sequence[Section], left_out: Sequence[LeftOut]
+) -> list[Path]:
+    """`compare.csv`, `compare.md`, `compare.html` and `compare_*.png`; their paths.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"compare.{suffix}" for suffix in ("csv", "md", "html")]
+    with whole(paths[0], newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows(tables))
+    with whole(paths[1], encoding="utf-8") as file:
+        file.write(markdown(sections, left_out))
+    with whole(paths[2], encoding="utf-8") as file:
+        file.write(page(sections, left_out))
+    for number, section in enumerate(sections, 1):
+        for picture in section.pictures:
+            place = f"{number}_" if len(sections) > 1 else ""
+            paths.append(folder / f"compare_{place}{picture.name}.png")
+            with whole(paths[-1], "wb") as file:
+                file.write(picture.png)
+    return paths
+
+
+def rows(tables: Sequence[Table]) -> list[list[object]]:
+    """A row a group, with all digits, under one header; empty where there is nothing."""
+    keys = list(dict.fromkeys(setting.key for table in tables for setting in table.settings))
+    told = ("mean", "deviation", "low", "high", "best", "worst")
+    spreads = [f"{split} {what}" for split in ("val", "test") for what in told]
+    found: list[list[object]] = [
+        ["table", "rank", "group", *keys, "n", "left out", "quantity", *spreads,
+         "parameters", "seconds per epoch", "seconds"]
+    ]  # fmt: skip
+    for table in tables:
+        places = {setting.key: place for place, setting in enumerate(table.settings)}
+        for rank, group in enumerate(table.groups, 1):
+            values = [group.values[places[key]] if key in places else None for key in keys]
+            seconds = sum(run.seconds for run in group.runs) / len(group.runs)
+            found.append(
+                [printable(table.title), rank if table.ranked else None, group.name, *values,
+                 len(group.runs), group.asked - len(group.runs), table.quantity,
+                 *_spread(table, group, "val"), *_spread(table, group, "test"),
+                 group.runs[0].parameters, seconds_per_epoch(group), seconds]
+            )  # fmt: skip
+    return found
+
+
+def _spread(table: Table, group: Group, split: str) -> list[float | None]:
+    values = group.val if split == "val" else group.test
+    if split == "val" and not table.ranked:
+        return [None] * 6
+    interval = statistics.t_interval(values)
+    deviation = float(values.std(ddof=1)) if len(values) > 1 else None
+    ends = (float(values.max()), float(values.min()))
+    best, worst = ends if table.mode == "max" else reversed(ends)
+    return [float(values.mean()), deviation, *(interval or (None, None)), best, worst]
+
+
+def markdown(sections: Sequence[Section], left_out: Sequence[LeftOut]) -> str:
+    """To paste: answers, tables and notes."""
+    lines: list[str] = []
+    for section in sections:
+        lines += [f"## {_marked(section.title)}", ""]
+        lines += [*(f"- {_marked(line)}" for line in section.answers), ""]
+        for grid in section.grids:
+            table = [grid.header, ("---", "---", *["---:"] * (len(grid.header) - 2)), *grid.rows]
+            lines += [f"**{_marked(grid.title)}**", ""]
+            lines += [f"| {' | '.join(map(_marked, row))} |" for row in table]
+            lines.append("")
+        lines += [*(f"- {_marked(line)}" for line in section.classes), ""]
+        lines += [f"{_marked(line)}  " for line in section.notes] + [""]
+    lines += [f"{'- ' * (n > 0)}{_marked(line.removeprefix('- '))}" + "\n" * (n == 0)
+              for n, line in enumerate(left_out_lines(left_out))]  # fmt: skip
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _marked(text: str) -> str:
+    # A name stays a name: neither a cell's end, nor HTML, nor emphasis.
+    for character in "\\|`*[]":
+        text = text.replace(character, f"\\{character}")
+    return html.escape(text, quote=False)
+
+
+def page(sections: Sequence[Section], left_out: Sequence[LeftOut]) -> str:
+    """One file that needs nothing else: figures inside, no script, no network."""
+    environment = Environment(
+        loader=PackageLoader("mnist_lab.comparison", "."), autoescape=True,
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["data"] = lambda png: f"data:image/png;base64,{b64encode(png).decode()}"
+    template = environment.get_template("compare.html.jinja")
+    return template.render(sections=sections, left_out=left_out_lines(left_out))

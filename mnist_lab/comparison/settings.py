@@ -1,0 +1,152 @@
+"""In which settings many configurations differ, and what to call each of them by that."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+MAX_LENGTH = 40  # of a value, as it is shown
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One in which configurations differ.
+
+    Attributes:
+        key: as it is set: `model.norm`; for a choice of a class `optimizer`, `model`.
+        name: the key, short where that is clear: `norm`.
+        values: one a configuration, as they are shown; None where it has no such setting.
+        along: keys of settings that change whenever this one does: their effects are one.
+    """
+
+    key: str
+    name: str
+    values: tuple[str | None, ...]
+    along: tuple[str, ...] = ()
+
+
+def distinguish(
+    configs: Sequence[Mapping[str, Any]], alone: str
+) -> tuple[list[Setting], list[str]]:
+    """The settings in which nested configurations differ, and a name for each by them.
+
+    What follows from the choice of a class (its own settings) is not told again, nor what an
+    interpolation repeats. A single configuration is called `alone`.
+    """
+    columns = _columns([_flat(each) for each in configs])
+    leaders = _leaders(columns)
+    short = [_short(key) for key in leaders]
+    settings = [
+        Setting(
+            _key(key),
+            name if short.count(name) == 1 else _key(key),
+            _shown(key, columns[key]),
+            tuple(map(_key, along)),
+        )
+        for (key, along), name in zip(leaders.items(), short, strict=True)
+    ]
+    names: list[str] = []
+    for index in range(len(configs)):
+        parts = ((s.name, s.values[index]) for s in settings)
+        name = " ".join(f"{name}={value}" for name, value in parts if value is not None) or alone
+        names.append(name)
+    counts = dict.fromkeys(names, 0)
+    for index, name in enumerate(names):  # values that differ where they are cut off
+        counts[name] += 1
+        names[index] += f" ({counts[name]})" if counts[name] > 1 else ""
+    return settings, names
+
+
+def printable(text: str) -> str:
+    """In one line; what cannot be seen, or would steer a terminal, is written as Python does."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def _flat(nested: Mapping[str, Any], path: str = "") -> dict[str, str]:
+    """Values as JSON by dotted key."""
+    flat: dict[str, str] = {}
+    for key, value in nested.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{path}{key}.")
+        else:
+            flat[f"{path}{key}"] = json.dumps(value, ensure_ascii=False)
+    return flat
+
+
+def _columns(flats: Sequence[dict[str, str]]) -> dict[str, tuple[str | None, ...]]:
+    """The keys whose values differ; the choice of no class is a class's name like any other."""
+    chosen = {key.removesuffix("._target_") for flat in flats for key in flat
+              if key.endswith("._target_")}  # fmt: skip
+    for flat in flats:
+        for key in chosen & flat.keys():
+            flat[f"{key}._target_"] = flat.pop(key)
+    keys = sorted({key for flat in flats for key in flat}, key=_preference)
+    columns = {key: tuple(flat.get(key) for flat in flats) for key in keys}
+    return {key: column for key, column in columns.items() if len(set(column)) > 1}
+
+
+def _preference(key: str) -> tuple[bool, int, int, str]:
+    return (not _is_choice(key), key.count("."), len(key), key)
+
+
+def _is_choice(key: str) -> bool:
+    return key == "model.name" or key.endswith("._target_")
+
+
+def _leaders(columns: Mapping[str, tuple[str | None, ...]]) -> dict[str, list[str]]:
+    """Keys that tell the configurations apart, and those that change exactly along with each."""
+    leaders: dict[str, list[str]] = {}
+    patterns: dict[tuple[int, ...], str] = {}
+    for key, column in columns.items():
+        if any(_follows(key, column, choice, columns[choice]) for choice in leaders):
+            continue
+        numbers: dict[str | None, int] = {}
+        pattern = tuple(numbers.setdefault(value, len(numbers)) for value in column)
+        leader = patterns.setdefault(pattern, key)
+        if leader == key:
+            leaders[key] = []
+        elif not (_same_name(leader, key) and columns[leader] == column):
+            leaders[leader].append(key)
+    return leaders
+
+
+def _follows(
+    key: str, column: Sequence[str | None], choice: str, chosen: Sequence[str | None]
+) -> bool:
+    # `model.optimizer` repeats `optimizer`: what follows from the one follows in the other.
+    group = choice.rpartition(".")[0]
+    within = f".{key}".find(f".{group}.") >= 0
+    return (
+        _is_choice(choice)
+        and within
+        and len(set(zip(chosen, column, strict=True))) == len(set(chosen))
+    )
+
+
+def _same_name(one: str, other: str) -> bool:
+    return f".{other}".endswith(f".{one}") or one.rpartition(".")[2] == other.rpartition(".")[2]
+
+
+def _key(key: str) -> str:
+    return key.rpartition(".")[0] if _is_choice(key) else key
+
+
+def _short(key: str) -> str:
+    return _key(key).rpartition(".")[2]
+
+
+def _shown(key: str, column: Sequence[str | None]) -> tuple[str | None, ...]:
+    """Values without quotes, classes without their modules unless two share a name."""
+    plain = {value: _text(value) for value in set(column) if value is not None}
+    if _is_choice(key):
+        last = {value: text.rpartition(".")[2] for value, text in plain.items()}
+        plain = last if len(set(last.values())) == len(last) else plain
+    return tuple(None if value is None else plain[value] for value in column)
+
+
+def _text(value: str) -> str:
+    if value == "null":
+        return "none"
+    text = str(json.loads(value)) if value.startswith('"') else value
+    text = printable(text)
+    return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 1] + "…"

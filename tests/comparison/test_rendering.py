@@ -1,0 +1,155 @@
+"""A comparison's CSV, Markdown and HTML: what stands there, and that names stay names."""
+
+import csv
+import os
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from mnist_lab.comparison import gather, rendering
+from mnist_lab.comparison.report import MAX_LISTED, Section
+from mnist_lab.comparison.tables import arrange
+
+EVIL = "<script>alert(1)</script>|`x`$y$"
+
+
+@pytest.fixture
+def written(tmp_path):
+    """The files of a comparison of all runs."""
+
+    def write():
+        runs, left_out = gather.read(gather.find([str(tmp_path / "runs")]))
+        tables = arrange(runs, left_out)
+        sections = [Section.of(table) for table in tables]
+        rendering.write(tmp_path / "out", tables, sections, left_out)
+        return tmp_path / "out"
+
+    return write
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, and the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text = [], ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_csv_holds_each_group_with_all_digits(write_run, written):
+    tests = [0.91, 0.93, 0.98]
+    for seed, test in enumerate(tests):
+        write_run(f"a{seed}", seed=seed, val=0.5 + seed / 10, test=test)
+    (write_run("a9", seed=9) / "result.json").unlink()
+    write_run("b", val=0.1, test=0.2, model__norm="none")
+    with open(written() / "compare.csv", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["rank"], first["group"], first["model.norm"]) == ("1", "norm=after", "after")
+    assert (first["n"], first["left out"], first["parameters"]) == ("3", "1", "61706")
+    low, high = stats.ttest_1samp(tests, 0).confidence_interval()
+    values = [float(first[f"test {x}"]) for x in ("mean", "deviation", "low", "high")]
+    assert values == pytest.approx([np.mean(tests), np.std(tests, ddof=1), low, high])
+    assert (first["test best"], first["test worst"], first["seconds per epoch"]) == (
+        "0.98", "0.91", "2.5",
+    )  # fmt: skip
+    assert (second["rank"], second["n"], second["test low"]) == ("2", "1", "")
+
+
+def test_page_is_one_file_without_script_or_network(write_run, written):
+    for seed in range(2):
+        write_run(f"a{seed}", seed=seed, test=0.9 + seed / 100)
+        write_run(f"b{seed}", seed=seed, model__norm=EVIL, data__batch_size=32)
+        write_run(f"c{seed}", seed=seed, model__norm=EVIL)
+    page = Page((written() / "compare.html").read_text())
+    names = [tag for tag, _ in page.tags]
+    assert not {"script", "link", "iframe", "a"} & set(names)
+    images = [attrs["src"] for tag, attrs in page.tags if tag == "img"]
+    assert len(images) == 5
+    assert all(source.startswith("data:image/png;base64,") for source in images)
+    assert EVIL in page.text
+    (policy,) = (a["content"] for t, a in page.tags if a.get("http-equiv"))
+    assert "default-src 'none'" in policy
+
+
+def test_markdown_tables_have_as_many_cells_in_each_row(write_run, written):
+    write_run("a", model__norm=EVIL)
+    write_run("b", data__batch_size=32)
+    text = (written() / "compare.md").read_text()
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in rows}
+    assert widths == {12}
+    assert "<script>" not in text
+    assert r"&lt;script&gt;alert(1)&lt;/script&gt;\|\`x\`$y$" in text
+
+
+def test_left_out_runs_stand_in_every_report(write_run, written):
+    write_run("a")
+    path = write_run("<b>", seed=1) / "result.json"
+    path.unlink()
+    out = written()
+    reason = f"{path.parent}: unfinished: there is no result.json"
+    assert reason in Page((out / "compare.html").read_text()).text
+    assert reason.replace("<b>", "&lt;b&gt;") in (out / "compare.md").read_text()
+    assert "| 1 of 2 |" in (out / "compare.md").read_text()
+
+
+def test_tables_of_different_data_stand_apart_with_their_own_figures(write_run, written):
+    write_run("a")
+    write_run("b", data__val_size=100)
+    out = written()
+    text = (out / "compare.md").read_text()
+    assert re.findall(r"^## .*val_size=(\d+)", text, re.MULTILINE) == ["100", "200"]
+    assert (out / "compare_1_groups.png").exists()
+    assert (out / "compare_2_groups.png").exists()
+    assert "of one seed: no interval" in text
+
+
+def test_fractions_are_drawn_and_told_in_percent(write_run, tmp_path):
+    for seed, test in enumerate((0.91, 0.93)):
+        write_run(f"{seed}", seed=seed, test=test)
+    (table,) = arrange(gather.read(gather.find([str(tmp_path / "runs")]))[0])
+    section = Section.of(table)
+    row = dict(zip(section.grids[0].header, section.grids[0].rows[0], strict=True))
+    assert row["test/accuracy (%)"] == "92.00 \u00b1 1.41"
+    assert (row["best"], row["worst"], row["s/epoch"]) == ("93.00", "91.00", "2.50")
+    assert section.answers == [
+        "lenet: test/accuracy 92.00 % (95 % interval 79.29 to 104.71, 2 seeds)"
+    ]
+
+
+def test_more_groups_than_can_be_read_are_cut_and_counted(write_run, written):
+    for size in range(1, MAX_LISTED + 3):
+        write_run(f"{size}", data__batch_size=size)
+    out = written()
+    text = (out / "compare.md").read_text()
+    assert "Leaderboard (and 2 more in compare.csv)" in text
+    assert "... and 90 groups more" in text
+    assert len((out / "compare.csv").read_text().splitlines()) == MAX_LISTED + 3
+
+
+@pytest.mark.parametrize("content", ["", "epoch,val/accuracy\n0,none\n", "\x00", None])
+def test_curves_that_cannot_be_drawn_are_named(content, write_run, written):
+    path = write_run("a") / "metrics.csv"
+    path.unlink() if content is None else path.write_text(content)
+    out = written()
+    assert f"Not among the curves: {path}" in (out / "compare.md").read_text()
+    assert "validation accuracy by epoch" not in (out / "compare.html").read_text()
+
+
+def test_names_of_files_neither_steer_a_terminal_nor_break_the_encoding(write_run, written):
+    (write_run(os.fsdecode(b"\xff\x1b[31m")) / "metrics.csv").unlink()
+    (write_run(os.fsdecode(b"\xfe\x1b[31m"), seed=1) / "result.json").unlink()
+    out = written()
+    for name in ("compare.md", "compare.html"):
+        text = (out / name).read_bytes().decode()
+        assert "\x1b" not in text
+        assert text.count("x1b") >= 2
