@@ -1,5 +1,8 @@
 """The sides: ours as users run it, the bare loop, the way of the templates, the known recipe."""
 
+import contextlib
+import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -112,8 +115,9 @@ class Templates:
         if model.image_size != 28:
             steps.insert(0, transforms.Resize(model.image_size))
         folder = ours.folder.parent / "torchvision"
-        datasets.MNIST.mirrors = [f"file://{ours.data.mirror}/"]
-        images = datasets.MNIST(folder, download=True, transform=transforms.Compose(steps))
+        raw = folder / "MNIST" / "raw"
+        shutil.copytree(ours.data.root / ours.data.source.name, raw, dirs_exist_ok=True)
+        images = datasets.MNIST(folder, transform=transforms.Compose(steps))
         self.images = Subset(images, range(count))
         self.network, self.batch_size = model.network, ours.data.batch_size
         self.folder = ours.folder.parent / "template"
@@ -132,15 +136,16 @@ class Templates:
             pin_memory=self.device == "gpu",
         )
         clock = EpochSeconds()
-        trainer = L.Trainer(
-            accelerator=self.device,
-            devices=1,
-            max_epochs=1,
-            default_root_dir=self.folder,
-            callbacks=[clock],
-            enable_model_summary=False,
-        )
-        trainer.fit(Template(self.network), loader)
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # its bar
+            trainer = L.Trainer(
+                accelerator=self.device,
+                devices=1,
+                max_epochs=1,
+                default_root_dir=self.folder,
+                callbacks=[clock],
+                enable_model_summary=False,
+            )
+            trainer.fit(Template(self.network), loader)
         return clock.seconds
 
 
