@@ -19,6 +19,7 @@ from torchvision import datasets, transforms
 
 from mnist_lab import config, run
 from mnist_lab.data import DataModule
+from mnist_lab.data.loader import TensorLoader
 from mnist_lab.models import Classifier
 from mnist_lab.models.checkpoint import CheckpointIO
 
@@ -104,6 +105,23 @@ class Template(L.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=1e-3)
+
+
+class Floor:
+    """An epoch of the bare loop's network under a Trainer that does nothing else."""
+
+    def __init__(self, bare: Bare) -> None:
+        self.model = Template(bare.network)
+        self.model.training_step = self._step  # type: ignore[method-assign]
+        self.model.configure_optimizers = lambda: bare.optimizer  # type: ignore[method-assign]
+        self.loader = TensorLoader(bare.images, bare.labels, bare.batch_size, shuffle=True)
+
+    def _step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        return functional.cross_entropy(self.model.network(batch[0]), batch[1])
+
+    def __call__(self) -> None:
+        trainer = L.Trainer(max_epochs=1, barebones=True, accelerator="cpu")
+        trainer.fit(self.model, self.loader)
 
 
 class Templates:
