@@ -11,6 +11,7 @@ from torch import Tensor
 from mnist_lab import inside
 from mnist_lab.callbacks import History, Predictions
 from mnist_lab.data import DataModule
+from mnist_lab.evaluation import Evaluation
 from mnist_lab.files import whole
 from mnist_lab.models import Classifier
 
@@ -49,17 +50,12 @@ def of_predictions(
     """What the probabilities `(N, K)` for images `(N, C, H, W)` look like beside their labels."""
     from mnist_lab import figures
 
-    count = len(classes)
-    guess = probabilities.argmax(1)
-    counts = torch.bincount(labels * count + guess, minlength=count**2).view(count, count)
-    hits, given, there = counts.diagonal().double(), counts.sum(0), counts.sum(1)
-    precision, recall = hits / given.clamp(min=1), hits / there.clamp(min=1)
-    f1 = 2 * hits / (given + there).clamp(min=1)
+    found = Evaluation(probabilities.log(), labels, classes)
     few = slice(24)
     return {
-        "confusion_matrix": figures.confusion_matrix(counts, classes, "confusion matrix"),
-        "per_class": figures.per_class(precision, recall, f1, classes),
-        "confusions": figures.confusions(images, labels, guess, classes),
+        "confusion_matrix": figures.confusion_matrix(found.confusion, classes, "confusion matrix"),
+        "per_class": figures.per_class(**found.scores, classes=classes),
+        "confusions": figures.confusions(images, labels, found.predictions, classes),
         "mistakes": figures.mistakes(images, labels, probabilities, classes),
         "predictions": figures.predictions(images[few], probabilities[few], classes, labels[few]),
         "reliability": figures.reliability(probabilities, labels),

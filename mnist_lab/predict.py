@@ -65,11 +65,12 @@ def predict(
 
     from tqdm import tqdm
 
+    from mnist_lab import trained
     from mnist_lab.data.inputs import open_images
     from mnist_lab.files import whole
 
     images = open_images(Path(input), batch_size)
-    model, classes = _model(checkpoint, device, trust)
+    model, classes, _ = trained.load(checkpoint, device, trust)
     if images.others:
         names = ", ".join(path.name for path in images.others[:3])
         more = f" and {len(images.others) - 3} more" if len(images.others) > 3 else ""
@@ -98,29 +99,6 @@ def predict(
     if images.refused:
         raise PredictError(f"{len(images.refused)} of {images.total} pictures were not readable")
     return done
-
-
-def _model(
-    checkpoint: str, device: str, trust: tuple[str, ...] | list[str]
-) -> tuple["Classifier", list[str]]:
-    """The network, and its classes' names: numbers, unless the checkpoint says them."""
-    import torch
-
-    from mnist_lab import models
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        model = models.load(checkpoint, device, trust)
-    except (RuntimeError, AssertionError) as error:  # what torch makes of a device's name
-        raise PredictError(f"device={device}: {str(error).splitlines()[0]}") from error
-    data = models.read(checkpoint)["mnist_lab"].get("data")
-    if data is None:
-        return model, [str(label) for label in range(model.num_classes)]
-    classes = data.get("classes") if isinstance(data, dict) else None
-    if isinstance(classes, list) and len(classes) == model.num_classes:
-        return model, [str(name) for name in classes]
-    raise models.CheckpointError(f"{checkpoint}: its classes have no names that fit")
 
 
 def _probabilities(model: "Classifier", images: "Tensor") -> "Tensor":

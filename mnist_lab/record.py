@@ -17,7 +17,6 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import mnist_lab
-from mnist_lab.callbacks import Predictions
 from mnist_lab.data import DataModule
 from mnist_lab.files import whole
 from mnist_lab.models import Classifier
@@ -85,9 +84,14 @@ def write_result(folder: Path, result: Result) -> None:
         file.write("\n")
 
 
-def write_tables(folder: Path, result: Result, predictions: Predictions) -> None:
-    """`predictions.csv`, a row an image of the test split, and `per_class.csv`."""
-    probabilities, labels = predictions.probabilities(), predictions.labels()
+def write_tables(
+    folder: Path,
+    probabilities: Tensor,
+    labels: Tensor,
+    per_class: Mapping[str, Mapping[str, float]],
+    macro: Mapping[str, float],
+) -> None:
+    """`predictions.csv`, a row an image in the order of its split, and `per_class.csv`."""
     confidence, guess = probabilities.max(1)
     columns = (labels, guess, confidence, probabilities)
     names = [f"p{i}" for i in range(probabilities.shape[1])]
@@ -100,10 +104,9 @@ def write_tables(folder: Path, result: Result, predictions: Predictions) -> None
     with whole(folder / "per_class.csv", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["class", "precision", "recall", "f1", "support"])
-        for name, values in result["per_class"].items():
+        for name, values in per_class.items():
             writer.writerow([name, *values.values()])
-        macro = [result["metrics"][f"test/{key}"] for key in ("precision", "recall", "f1")]
-        writer.writerow(["macro", *macro, len(labels)])
+        writer.writerow(["macro", *macro.values(), len(labels)])
 
 
 def result_table(result: Result) -> str:

@@ -1,8 +1,8 @@
-"""`report.html`: a run on one page that needs neither network nor script."""
+"""`report.html`: a run or an evaluation on one page that needs neither network nor script."""
 
 import base64
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,13 @@ _FIGURES = {
     "curves": ("Learning curves", "The dashed line is the epoch whose weights were tested."),
     "confusion_matrix": (
         "Confusion matrix",
-        "Test images by truth (row) and prediction (column). Blue is the share of a row that is "
-        "right, orange the number of mistakes.",
+        "Images by truth (row) and prediction (column). Blue is the share of a row that is right, "
+        "orange the number of mistakes.",
     ),
     "per_class": ("Classes", ""),
     "confusions": ("Most frequent confusions", ""),
     "mistakes": ("Most confident mistakes", "The prediction with its confidence, and the truth."),
-    "predictions": ("Predictions", "The first test images, in their order."),
+    "predictions": ("Predictions", "The first images, in their order."),
     "reliability": (
         "Reliability",
         "Of predictions made with a confidence of 90 % nine in ten should be right.",
@@ -31,7 +31,7 @@ _FIGURES = {
     "class_distribution": ("Dataset", ""),
     "samples": ("", "Images to train on, as they are stored."),
     "filters": ("Inside the network", ""),
-    "feature_maps": ("", "Every convolution's output for the first test image."),
+    "feature_maps": ("", "Every convolution's output for {image}."),
     "outputs": ("", "The probabilities of the classes for the same image."),
 }
 
@@ -81,9 +81,71 @@ def write_report(folder: Path, result: Mapping[str, Any] | None = None) -> None:
         raise run_folder.FolderError(f"{folder}: there is no finished run here (no result.json)")
     title = escape(f"{result.get('model')} on {result.get('dataset')}")
     try:
-        parts = [*_head(title, result), *_figures(folder, result), *_facts(folder, result)]
+        metrics, by_class = result["metrics"], result["per_class"]
+        means = {key: metrics.get(f"test/{key}") for key in ("precision", "recall", "f1")}
+        table = _table(by_class, means) if by_class else ""
+        parts = [
+            *_head(title, result),
+            *_figures(folder, table, "the first test image"),
+            *_facts(folder, result),
+        ]
     except (KeyError, TypeError, ValueError) as error:
         raise run_folder.FolderError(f"{folder}: not the result of a run: {error!r}") from error
+    _write(folder, title, parts)
+
+
+def write_evaluation(folder: Path, numbers: Mapping[str, Any]) -> None:
+    """`report.html` of an evaluation's folder, from what `evaluation.json` holds and figures."""
+    title = escape(evaluation_title(numbers))
+    metrics, (low, high) = numbers["metrics"], numbers["accuracy_interval"]
+    tiles = {
+        "accuracy": _percent(metrics["accuracy"]),
+        "its 95 % interval": f"{100 * low:.2f} to {_percent(high)}",
+        "loss": _number(metrics["loss"]),
+        "F1 (macro)": _percent(metrics["f1"]),
+        "calibration error": _percent(metrics["calibration_error"]),
+        "images": f"{numbers['images']:,}",
+    }
+    facts = {
+        **{name.replace("_", " "): _number(value) for name, value in metrics.items()},
+        "checkpoints": ", ".join(each["path"] for each in numbers["checkpoints"]),
+        "copies of each image": numbers["tta"],
+        "augment": numbers["augment"] or "-",
+        "seed": numbers["seed"],
+        "versions": ", ".join(f"{k} {v}" for k, v in numbers["versions"].items()),
+    }
+    parts = [
+        f"<h1>{title}</h1>",
+        _tiles(tiles),
+        f"<p>{escape(disputed(numbers))}</p>" if numbers["without_disputed"] else "",
+        *_figures(
+            folder,
+            _table(numbers["per_class"], metrics),
+            f"image {numbers['inside']} of the split",
+        ),
+        "<h2>Numbers</h2>",
+        _rows(facts),
+    ]
+    _write(folder, title, parts)
+
+
+def evaluation_title(numbers: Mapping[str, Any]) -> str:
+    """Which networks on which images."""
+    models = " + ".join(each["model"] for each in numbers["checkpoints"])
+    return f"{models} on {numbers['dataset']}, {numbers['split']}"
+
+
+def disputed(numbers: Mapping[str, Any]) -> str:
+    """What is told beside the plain accuracy, which counts all labels."""
+    rest = numbers["without_disputed"]
+    low, high = rest["accuracy_interval"]
+    return (
+        f"Without the {len(rest['disputed'])} labels that have no majority behind them: accuracy "
+        f"{_percent(rest['accuracy'])} ({100 * low:.2f} to {_percent(high)})."
+    )
+
+
+def _write(folder: Path, title: str, parts: Iterable[str]) -> None:
     body = "\n".join(parts)
     with whole(folder / "report.html", encoding="utf-8") as file:
         file.write(
@@ -108,11 +170,16 @@ def _head(title: str, result: Mapping[str, Any]) -> Iterator[str]:
         "parameters": f"{result['parameters']:,}",
         "training": f"{seconds['fit']:.1f} s",
     }
+    yield _tiles(tiles)
+
+
+def _tiles(tiles: Mapping[str, str]) -> str:
     cells = (f"<div><b>{value}</b><span>{name}</span></div>" for name, value in tiles.items())
-    yield f'<div class="tiles">{"".join(cells)}</div>'
+    return f'<div class="tiles">{"".join(cells)}</div>'
 
 
-def _figures(folder: Path, result: Mapping[str, Any]) -> Iterator[str]:
+def _figures(folder: Path, table: str, image: str) -> Iterator[str]:
+    """All of the folder, the table below that of classes; `image` is the one looked at inside."""
     order = list(_FIGURES)
 
     def place(path: Path) -> tuple[int, int, str]:
@@ -128,15 +195,15 @@ def _figures(folder: Path, result: Mapping[str, Any]) -> Iterator[str]:
         heading, text = _FIGURES.get(name, (path.stem, ""))
         if name not in shown:
             yield f"<h2>{escape(heading)}</h2>" if heading else ""
-            yield f"<p>{escape(text)}</p>" if text else ""
+            yield f"<p>{escape(text.format(image=image))}</p>" if text else ""
         shown.add(name)
         data = base64.b64encode(content).decode()
         # A narrow screen shows a part of it, large enough to read, and scrolls to the rest.
         size = f'width="{width}" style="min-width: {round(0.75 * width)}px"'
         image = f'<img alt="{escape(path.stem)}" {size} src="data:image/png;base64,{data}">'
         yield f'<div class="wide">{image}</div>'
-        if name == "per_class" and result["per_class"]:
-            yield _table(result)
+        if name == "per_class":
+            yield table
 
 
 def _pictures(paths: list[Path]) -> list[tuple[bytes, int]]:
@@ -169,17 +236,14 @@ def _smaller(path: Path, scale: float) -> bytes:
     return file.getvalue()
 
 
-def _table(result: Mapping[str, Any]) -> str:
+def _table(per_class: Mapping[str, Mapping[str, Any]], means: Mapping[str, Any]) -> str:
     """Precision, recall, F1 and support by class, and their means."""
-    metrics = result["metrics"]
-    rows = [(name, each) for name, each in result["per_class"].items()]
-    support = sum(each["support"] for _, each in rows)
-    macro = {key: metrics[f"test/{key}"] for key in ("precision", "recall", "f1")}
+    support = sum(each["support"] for each in per_class.values())
     cells = (
         f"<tr><td>{escape(name)}</td>"
         + "".join(f"<td>{_percent(each[key])}</td>" for key in ("precision", "recall", "f1"))
         + f"<td>{each['support']:,}</td></tr>"
-        for name, each in [*rows, ("mean", {**macro, "support": support})]
+        for name, each in [*per_class.items(), ("mean", {**means, "support": support})]
     )
     head = "".join(f"<th>{x}</th>" for x in ("class", "precision", "recall", "F1", "images"))
     return f'<div class="wide"><table><tr>{head}</tr>{"".join(cells)}</table></div>'
@@ -198,8 +262,7 @@ def _facts(folder: Path, result: Mapping[str, Any]) -> Iterator[str]:
         "configuration's hash": result["config_hash"] or "-",
     }
     yield "<h2>Numbers</h2>"
-    rows = (f"<tr><th>{escape(k)}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items())
-    yield f'<div class="wide"><table class="facts">{"".join(rows)}</table></div>'
+    yield _rows(facts)
     yield "<h2>Configuration</h2>"
     path = folder / "config.yaml"
     if path.exists():
@@ -207,6 +270,11 @@ def _facts(folder: Path, result: Mapping[str, Any]) -> Iterator[str]:
             yield f"<pre>{escape(file.read(run_folder.MAX_CONFIG_BYTES))}</pre>"
     else:
         yield "<p>The run was started from Python; there is no file of its settings.</p>"
+
+
+def _rows(facts: Mapping[str, Any]) -> str:
+    rows = (f"<tr><th>{escape(k)}</th><td>{escape(str(v))}</td></tr>" for k, v in facts.items())
+    return f'<div class="wide"><table class="facts">{"".join(rows)}</table></div>'
 
 
 def _percent(value: float | None) -> str:

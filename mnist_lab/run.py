@@ -146,7 +146,13 @@ def train(
     result = record.result_of("completed", data, model, trainer, spent, best, config_hash)
     if trainer.is_global_zero:
         if not quick:
-            record.write_tables(folder, result, predictions)
+            record.write_tables(
+                folder,
+                predictions.probabilities(),
+                predictions.labels(),
+                result["per_class"],
+                {key: result["metrics"][f"test/{key}"] for key in ("precision", "recall", "f1")},
+            )
             drawn = pictures.of_run(model, data, trainer, predictions, best["epoch"])
             pictures.save(folder / "figures", drawn)
             report.write_report(folder, result)

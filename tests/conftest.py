@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from mnist_lab import command, compare, train
+from mnist_lab import command, compare, evaluate, train
 from mnist_lab.data import DataModule, Digits
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,6 +82,12 @@ def lab_train(tmp_path, monkeypatch, capsys):
 def lab_compare(tmp_path, monkeypatch, capsys):
     """`python -m mnist_lab.compare ARGUMENTS`, likewise."""
     yield from _caller("compare", compare.main, tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def lab_evaluate(tmp_path, monkeypatch, capsys):
+    """`python -m mnist_lab.evaluate ARGUMENTS`, likewise."""
+    yield from _caller("evaluate", evaluate.main, tmp_path, monkeypatch, capsys)
 
 
 def _caller(name, main, tmp_path, monkeypatch, capsys):

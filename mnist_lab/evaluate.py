@@ -1,0 +1,188 @@
+"""The command `python -m mnist_lab.evaluate`: how good checkpoints are on labelled images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from omegaconf import DictConfig, OmegaConf
+
+from mnist_lab import FileOrSettingError, LabError, command, config
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mnist_lab.data import DataModule
+    from mnist_lab.trained import Trained
+
+command.register_resolvers()
+_SPLIT = ("val_size", "train_size", "split_seed")  # what a division into train and val goes by
+_FILES = {"evaluation.json", "predictions.csv", "per_class.csv", "report.html", "figures"}
+
+
+@dataclass
+class Settings:
+    """The root of `conf/evaluate.yaml`, but for its groups `data` and `augment`."""
+
+    checkpoint: str | list[str]
+    split: Literal["test", "val", "train"]
+    tta: int
+    inside: int | None
+    seed: int
+    output: str | None
+    overwrite: bool
+    batch_size: int
+    device: str
+    trust: list[str]
+    disputed: dict[str, dict[str, list[int]]]
+
+
+@hydra.main(version_base="1.3", config_path=config.CONF, config_name="evaluate")
+def main(cfg: DictConfig) -> None:
+    """Evaluate as composed; table, files and figures into `output`."""
+    try:
+        _evaluate(cfg)
+    except LabError as error:
+        raise CompactHydraException(str(error)) from error
+
+
+def _evaluate(cfg: DictConfig) -> None:
+    own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in ("data", "augment")])
+    plain: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
+    config.check(plain, Settings)
+    settings = Settings(**plain)
+    folder = Path(settings.output or f"outputs/evaluations/{command.moment()}")
+    _refuse_taken(folder, settings.overwrite)
+    paths = settings.checkpoint
+    paths = [paths] if isinstance(paths, str) else paths
+    if not paths:
+        raise FileOrSettingError("checkpoint=[]: name at least one")
+    if settings.inside is not None and len(paths) > 1:
+        raise FileOrSettingError("inside looks into one network: name one checkpoint")
+
+    from mnist_lab import pictures, scorecard, trained
+    from mnist_lab.evaluation import evaluate
+
+    members = [trained.load(path, settings.device, settings.trust) for path in paths]
+    classes = members[0].classes
+    for path, member in zip(paths, members, strict=True):
+        _compare_classes(f"checkpoint={path}", member.classes, paths[0], classes)
+    data, chosen = _data(cfg, settings, members)
+    named = any(member.data is not None for member in members)
+    if named or len(data.classes) != len(classes):
+        _compare_classes(f"data={data.source.name}", data.classes, paths[0], classes)
+    images, labels = _images(data, chosen["augment"], settings)
+
+    models = [member.model for member in members]
+    found = evaluate(
+        models, images, labels, data.classes, tta=settings.tta, batch_size=settings.batch_size
+    )
+    disputed = settings.disputed.get(data.source.name, {}).get(settings.split, [])
+    content = {
+        "dataset": data.source.name,
+        "split": settings.split,
+        "checkpoints": [
+            {"path": path, "model": model.name} for path, model in zip(paths, models, strict=True)
+        ],
+        "tta": settings.tta,
+        "augment": cfg.augment and OmegaConf.to_container(cfg.augment, resolve=True),
+        "seed": settings.seed,
+        "inside": settings.inside,
+        **scorecard.content(found, disputed),
+    }
+    drawn = pictures.of_predictions(images.cpu(), found.labels, found.probabilities, found.classes)
+    if settings.inside is not None:
+        drawn |= pictures.of_network(models[0], images[settings.inside], found.classes)
+    scorecard.write(folder, content, found, drawn)
+    scorecard.show(content)
+    print(f"Evaluation: {folder}")
+
+
+def _refuse_taken(folder: Path, overwrite: bool) -> None:
+    """Nothing but an earlier evaluation is ever replaced."""
+    try:
+        there = {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise FileOrSettingError(f"output={folder}: {error.strerror}") from error
+    others = sorted(there - _FILES)
+    if there and (others or "evaluation.json" not in there):
+        told = (others or sorted(there))[0]
+        raise FileOrSettingError(f"output={folder}: holds something else: {told}")
+    if there and not overwrite:
+        raise FileOrSettingError(f"output={folder}: exists; overwrite=true replaces it")
+
+
+def _compare_classes(what: str, classes: list[str], first: str, expected: list[str]) -> None:
+    if classes != expected:
+        told = [
+            ", ".join(names[:12]) + ", ..." * (len(names) > 12) for names in (classes, expected)
+        ]
+        raise FileOrSettingError(f"{what}: has the classes {told[0]}; {first} has {told[1]}")
+
+
+def _data(
+    cfg: DictConfig, settings: Settings, members: list["Trained"]
+) -> tuple["DataModule", dict[str, Any]]:
+    """The dataset asked for, else the checkpoints' own, and `augment` beside it."""
+    from hydra import compose
+
+    from mnist_lab.data import DataModule
+
+    described = [member.data or {} for member in members]
+    given = HydraConfig.get().runtime.choices["data"]
+    name = given or described[0].get("name")
+    known = GlobalHydra.instance().config_loader().get_group_options("data")
+    if not given and (name not in known or any(each.get("name") != name for each in described)):
+        names = dict.fromkeys(str(each.get("name")) for each in described)
+        raise FileOrSettingError(
+            f"trained on {' and '.join(names)}: say data=NAME; there are {', '.join(known)}"
+        )
+    splits = [[each.get(key) for key in _SPLIT] for each in described if each.get("name") == name]
+    if settings.split != "test" and splits[1:] and any(each != splits[0] for each in splits):
+        raise FileOrSettingError(f"split={settings.split}: the checkpoints have different ones")
+    for value in splits[0] if splits else []:
+        if not isinstance(value, int | float | None):
+            raise FileOrSettingError(f"{settings.checkpoint}: its split is not described: {value}")
+    stored = dict(zip(_SPLIT, splits[0], strict=True)) if splits else {}
+    cfg = compose(
+        "evaluate",
+        [
+            *(f"data.{key}={'null' if value is None else value}" for key, value in stored.items()),
+            *HydraConfig.get().overrides.task,  # later ones win
+            *([] if given else [f"data={name}"]),
+        ],
+    )
+    groups = OmegaConf.masked_copy(cfg, ["data", "augment"])
+    plain: Any = OmegaConf.to_container(groups, resolve=True, throw_on_missing=True)
+    config.check(plain["data"], DataModule, "data.")
+    built = config.build(plain)
+    return built["data"], built
+
+
+def _images(data: "DataModule", augment: Any, settings: Settings) -> tuple["Tensor", "Tensor"]:
+    """Images and labels of the split, damaged where that is asked for."""
+    import torch
+
+    split = settings.split
+    if split == "val" and not data.has_validation:
+        raise FileOrSettingError("split=val: the checkpoint was trained without validation images")
+    images, labels = data.tensors(split)
+    if settings.inside is not None and not 0 <= settings.inside < len(images):
+        raise FileOrSettingError(
+            f"inside must lie between 0 and {len(images) - 1}, not {settings.inside}"
+        )
+    if augment is not None:
+        with torch.random.fork_rng():
+            torch.manual_seed(settings.seed)
+            parts = [augment(images[i : i + 1000]) for i in range(0, len(images), 1000)]
+        images = torch.cat(parts)
+    return images, labels
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,107 @@
+"""What an evaluation leaves: numbers, tables, figures and a page in a folder of its own."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+import mnist_lab
+from mnist_lab import FileOrSettingError, pictures, record, report
+from mnist_lab.evaluation import Evaluation
+from mnist_lab.files import whole
+from mnist_lab.models.classifier import shortest
+
+if TYPE_CHECKING:  # takes a while
+    from matplotlib.figure import Figure
+
+
+def content(found: Evaluation, disputed: Sequence[int] = ()) -> dict[str, Any]:
+    """The numbers of `evaluation.json`, accuracies as fractions.
+
+    Args:
+        disputed: indices of images whose labels are in doubt: accuracy without them is told, too.
+
+    Raises:
+        FileOrSettingError: there are no images of such indices.
+    """
+    count = len(found.labels)
+    wrong = [index for index in disputed if not 0 <= index < count]
+    if wrong:
+        raise FileOrSettingError(f"disputed: there is no image {wrong[0]} among {count}")
+    rest = found.without(disputed) if disputed else None
+    return {
+        "images": count,
+        "metrics": {
+            "accuracy": shortest(found.accuracy),
+            "loss": shortest(found.loss),
+            **found.macro,
+            "calibration_error": shortest(found.calibration_error),
+        },
+        "accuracy_interval": [shortest(bound) for bound in found.interval],
+        "without_disputed": rest
+        and {
+            "disputed": list(disputed),
+            "images": len(rest.labels),
+            "accuracy": shortest(rest.accuracy),
+            "accuracy_interval": [shortest(bound) for bound in rest.interval],
+        },
+        "per_class": found.per_class,
+        "confusion_matrix": found.confusion.tolist(),
+        "versions": {"torch": torch.__version__, "mnist_lab": mnist_lab.__version__},
+    }
+
+
+def write(
+    folder: Path, numbers: Mapping[str, Any], found: Evaluation, drawn: Mapping[str, "Figure"]
+) -> None:
+    """Everything into a new folder, which gets its name at the end; one of that name is replaced.
+
+    Raises:
+        FileOrSettingError: it cannot be written.
+    """
+    partial = folder.with_name(folder.name + ".part")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+        partial.mkdir(parents=True)
+        try:
+            record.write_tables(
+                partial, found.probabilities, found.labels, found.per_class, found.macro
+            )
+            pictures.save(partial / "figures", drawn)
+            with whole(partial / "evaluation.json") as file:
+                json.dump(numbers, file, indent=2)
+                file.write("\n")
+            report.write_evaluation(partial, numbers)
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.replace(partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise FileOrSettingError(f"output={folder}: cannot be written: {error}") from error
+
+
+def show(numbers: Mapping[str, Any]) -> None:
+    """The numbers on the console."""
+    table = Table("metric", "value", title=escape(report.evaluation_title(numbers)))
+    low, high = numbers["accuracy_interval"]
+    table.add_row("images", f"{numbers['images']:,}")
+    for name, value in numbers["metrics"].items():
+        table.add_row(name.replace("_", " "), f"{value:.4f}")
+        if name == "accuracy":
+            table.add_row("  95 % interval", f"{low:.4f} to {high:.4f}")
+    by_class = Table("class", "precision", "recall", "f1", "images")
+    for name, each in numbers["per_class"].items():
+        *values, support = each.values()
+        by_class.add_row(escape(name), *(f"{value:.4f}" for value in values), f"{support:,}")
+    console = Console(width=None if Console().is_terminal else 100)
+    console.print(table, by_class)
+    if numbers["without_disputed"] is not None:
+        console.print(report.disputed(numbers), highlight=False)
