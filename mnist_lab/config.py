@@ -79,6 +79,11 @@ def influential(plain: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
+def without_influence(key: str) -> bool:
+    """Whether a setting (or all of a group) says nothing about the result."""
+    return key == "study" or any(f"{key}.".startswith(f"{each}.") for each in _WITHOUT_INFLUENCE)
+
+
 def fingerprint(plain: Mapping[str, Any]) -> str:
     """A hash of what determines the result."""
     kept = json.dumps(influential(plain), sort_keys=True)

@@ -42,6 +42,7 @@ class Settings:
     optimizer: MakeOptimizer
     scheduler: MakeScheduler
     trainer: L.Trainer
+    sweep: str | None = None  # not in the folders of earlier versions
 
 
 def precision() -> Literal["32-true", "bf16-mixed"]:
