@@ -24,6 +24,7 @@ from mnist_lab.train import _quieten
 MLP = ("model=mlp", "model.hidden=[128,64]", "model.norm=after", "model.dropout=0")
 BARE = "bare loop, tensors in memory"
 TEMPLATE = "the templates' way"
+_PATIENT = "trainer.callbacks.early_stopping=null"
 
 
 def against_bare(folder: Path, *common: str) -> Iterator[Row]:
@@ -63,6 +64,26 @@ def speedrun(folder: Path, *common: str) -> Iterator[Row]:
 
     row = Row("experiment=speedrun, fit and test", "the fastest known recipe", 0.33)
     yield compare(row, ours, known_recipe(data), turns=7)
+
+
+def dashboard(folder: Path, *common: str) -> Iterator[Row]:
+    """Whole runs of three epochs; for fifteen, what they fit counts five times, pictures, too."""
+    data: DataModule = config.build(settings(folder, *common))["data"]
+    data.tensors("train"), data.tensors("test")
+
+    def side(*overrides: str) -> Callable[[], float]:
+        def go() -> float:
+            with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
+                epochs = ("model=lenet", "trainer.max_epochs=3", _PATIENT)
+                built = config.build(settings(Path(fresh), *epochs, *overrides, *common))
+                start = time.perf_counter()
+                result = run.train(data, built["model"], built["trainer"])
+                return time.perf_counter() - start + 4 * result["seconds"]["fit"]
+
+        return go
+
+    row = Row("a run of LeNet, 15 epochs, with the dashboard", "without it", 1.05)
+    yield compare(row, side(), side("trainer.callbacks.dashboard=null"))
 
 
 def prediction(folder: Path, *common: str) -> Iterator[Row]:
@@ -170,6 +191,7 @@ PARTS = (
     against_bare,
     against_templates,
     speedrun,
+    dashboard,
     prediction,
     augmentation,
     growth,

@@ -46,7 +46,12 @@ _LAYOUT = {
         for split, name in (("val", "validation"), ("test", "test"))
     },
 }
-_COUNTS = ("parameters", "best_epoch", "images_per_second")
+# Of HParams: the tab shows the first ones without being asked.
+_SCORES = (
+    *("test/accuracy", "val/accuracy", "test/loss", "val/loss"),
+    *("test/f1", "test/precision", "test/recall"),
+)
+_COUNTS = ("best_epoch", "parameters", "images_per_second")
 
 
 class Dashboard(Callback):
@@ -222,8 +227,8 @@ def _inputs(model: Classifier, data: DataModule) -> Tensor:
         with torch.random.fork_rng(devices):  # whoever goes on is left the same random numbers
             panels.append(_seen(model, data.augment(images)))
     gap = 2
-    tiled = [_tiled(_enlarged(panel, 56), 8, gap) for panel in panels]
-    return torch.cat([functional.pad(panel, (5 * gap, 0), value=255) for panel in tiled], 2)
+    tiled = [_tiled(_enlarged(panel, 64), 8, gap) for panel in panels]
+    return torch.cat([functional.pad(panel, (10 * gap, 0), value=255) for panel in tiled], 2)
 
 
 def _enlarged(images: Tensor, size: int) -> Tensor:
@@ -311,7 +316,7 @@ def _add_hyperparameters(
     """
     from torch.utils.tensorboard.summary import hparams
 
-    values = {f"final/{key.replace('/', '_')}": each for key, each in result["metrics"].items()}
+    values = {f"final/{key.replace('/', '_')}": result["metrics"][key] for key in _SCORES}
     values |= {f"final/{key}": result[key] for key in _COUNTS}
     values["final/fit_seconds"] = result["seconds"]["fit"]
     for name, value in values.items():
