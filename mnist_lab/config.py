@@ -166,6 +166,25 @@ def build(settings: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"{key}: {error.__cause__ or error}") from error
 
 
+def make(name: str, **settings: Any) -> Any:
+    """What `conf/NAME.yaml` describes, with these of its settings changed, built.
+
+    `make("data/mnist", train_size=1000)` is a DataModule, `make("model/bn_cnn")` a Classifier.
+
+    Raises:
+        ConfigError: there is no such file, or a setting doesn't fit.
+    """
+    group, _, choice = name.partition("/")
+    known = sorted(path.stem for path in (Path(CONF) / group).glob("*.yaml"))
+    if choice not in known:
+        raise ConfigError(f"{name}: no such choice{hint(choice, known) if known else ''}")
+    plain = OmegaConf.to_container(OmegaConf.load(Path(CONF) / f"{name}.yaml"), resolve=True)
+    assert isinstance(plain, dict)
+    changed = {group: {**plain, **settings}}
+    check(changed[group], _locate(changed[group]["_target_"], group), f"{group}.")
+    return build(changed)[group]
+
+
 def _parameters(target: Callable[..., Any]) -> tuple[dict[str, Any], set[str], Any]:
     """Known parameters and their types, the required ones, and the type of any others."""
     function = target.__init__ if inspect.isclass(target) else target
