@@ -178,11 +178,16 @@ def make(name: str, **settings: Any) -> Any:
     known = sorted(path.stem for path in (Path(CONF) / group).glob("*.yaml"))
     if choice not in known:
         raise ConfigError(f"{name}: no such choice{hint(choice, known) if known else ''}")
-    plain = OmegaConf.to_container(OmegaConf.load(Path(CONF) / f"{name}.yaml"), resolve=True)
-    assert isinstance(plain, dict)
-    changed = {group: {**plain, **settings}}
-    check(changed[group], _locate(changed[group]["_target_"], group), f"{group}.")
-    return build(changed)[group]
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(CONF, version_base="1.3"):
+        described = OmegaConf.to_container(compose(name)[group], resolve=True)
+    assert isinstance(described, dict)
+    changed = {**described, **settings}
+    for key in (key for key, value in changed.items() if value == "???"):
+        raise ConfigError(f"{group}.{key}: a value is missing")
+    check(changed, _locate(changed["_target_"], group), f"{group}.")
+    return build({group: changed})[group]
 
 
 def _parameters(target: Callable[..., Any]) -> tuple[dict[str, Any], set[str], Any]:

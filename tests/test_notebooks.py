@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -65,7 +66,7 @@ def test_stored_outputs_name_no_place_on_a_machine(name):
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_every_cell_of_code_is_explained_before_it(name):
     cells = stored(name).cells
-    for before, cell in zip(cells, cells[1:], strict=False):
+    for before, cell in pairwise(cells):
         if cell.cell_type == "code":
             assert before.cell_type == "markdown"
             assert len(cell.source.splitlines()) <= 12
