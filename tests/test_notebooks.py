@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-SLOW = {"compare_models"}
+SLOW = {"compare_models", "inside_a_network"}
 ABSOLUTE = re.compile(r"(?<![\w.<:/])(/[\w.-]+){2,}|\b[A-Z]:\\\\")
 
 
