@@ -6,7 +6,7 @@ export MNIST_LAB_MIRROR ?= $(abspath ../shared/mnist)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo train test lint format lock bench tensorboard clean
+.PHONY: help setup demo train test lint format lock bench notebooks tensorboard clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ lock: setup ## renew requirements.txt from pyproject.toml
 
 bench: setup ## time everything in docs/performance.md: make bench DEVICE=cuda ARGS="--only speedrun"
 	$(BIN)/python -m benchmarks --device $(or $(DEVICE),cpu) $(ARGS)
+
+notebooks: setup ## execute the notebooks anew: make notebooks ARGS=explore_data.ipynb
+	$(BIN)/python notebooks/execute.py $(ARGS)
 
 tensorboard: setup ## browse all runs
 	$(BIN)/tensorboard --logdir outputs

@@ -171,6 +171,30 @@ def build(settings: Mapping[str, Any]) -> dict[str, Any]:
         raise ConfigError(f"{key}: {error.__cause__ or error}") from error
 
 
+def make(name: str, **settings: Any) -> Any:
+    """What `conf/NAME.yaml` describes, with these of its settings changed, built.
+
+    `make("data/mnist", train_size=1000)` is a DataModule, `make("model/bn_cnn")` a Classifier.
+
+    Raises:
+        ConfigError: there is no such file, or a setting doesn't fit.
+    """
+    group, _, choice = name.partition("/")
+    known = sorted(path.stem for path in (Path(CONF) / group).glob("*.yaml"))
+    if choice not in known:
+        raise ConfigError(f"{name}: no such choice{hint(choice, known) if known else ''}")
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(CONF, version_base="1.3"):
+        described = OmegaConf.to_container(compose(name)[group], resolve=True)
+    assert isinstance(described, dict)
+    changed = {**described, **settings}
+    for key in (key for key, value in changed.items() if value == "???"):
+        raise ConfigError(f"{group}.{key}: a value is missing")
+    check(changed, _locate(changed["_target_"], group), f"{group}.")
+    return build({group: changed})[group]
+
+
 def _parameters(target: Callable[..., Any]) -> tuple[dict[str, Any], set[str], Any]:
     """Known parameters and their types, the required ones, and the type of any others."""
     function = target.__init__ if inspect.isclass(target) else target

@@ -39,6 +39,33 @@ def feature_maps(model: Classifier, image: Tensor) -> dict[str, Tensor]:
     return found
 
 
+def embedding(model: Classifier, images: Tensor) -> Tensor:
+    """What the last layer is given for images `(N, C, H, W)`: `(N, D)`, on the CPU.
+
+    The last layer is the fully connected one or convolution that is used last. Images that lie
+    close together here are alike to the network, which tells classes apart by a plane each.
+    """
+    given: list[Tensor] = []
+
+    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        given[-1] = inputs[0].flatten(1).float().cpu()  # of the layers so far
+
+    layers = [m for m in model.network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_pre_hook(keep) for layer in layers]
+    training = model.training
+    try:
+        with torch.no_grad():
+            for start in range(0, len(images), 1000):
+                batch = images[start : start + 1000]
+                given.append(batch)
+                model.eval()(batch.to(model.device))
+    finally:
+        model.train(training)
+        for hook in hooks:
+            hook.remove()
+    return torch.cat(given)
+
+
 def outputs(model: Classifier, image: Tensor) -> Tensor:
     """The probabilities `(K,)` of the classes of one image `(C, H, W)`, on the CPU."""
     training = model.training

@@ -16,7 +16,7 @@ from mnist_lab.files import whole
 from mnist_lab.models import Classifier
 
 if TYPE_CHECKING:  # takes a while
-    from matplotlib.figure import Figure
+    from mnist_lab.figures.style import Figure
 
 
 def of_run(

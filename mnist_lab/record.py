@@ -146,7 +146,7 @@ def layer_table(model: Classifier) -> str:
 
 
 def _text(table: Table) -> str:
-    console = Console(width=100, file=None, record=False)
+    console = Console(width=100, force_jupyter=False)
     with console.capture() as capture:
         console.print(table)
     return capture.get().rstrip()

@@ -2,6 +2,7 @@
 
 import logging
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -52,6 +53,15 @@ def precision() -> Literal["32-true", "bf16-mixed"]:
     return "bf16-mixed" if native else "32-true"
 
 
+def quieten() -> None:
+    """Lightning's announcements (hardware, products) and what it deprecates in itself."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities\._pytree")
+    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+    warnings.filterwarnings("ignore", "The number of training batches .* log_every_n_steps")
+
+
 def default_trainer(
     folder: str | Path,
     *,
@@ -64,6 +74,7 @@ def default_trainer(
     Raises:
         ConfigError: a setting that Lightning's Trainer doesn't have, or a value that doesn't fit.
     """
+    quieten()
     default = OmegaConf.load(Path(config.CONF) / "trainer" / "default.yaml")
     root = {"monitor": monitor, "mode": mode, "checkpoint_every_n_steps": None}
     cfg = OmegaConf.create({**root, "trainer": OmegaConf.merge(default, settings)})

@@ -2,7 +2,6 @@
 
 import logging
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +61,7 @@ def _run(cfg: DictConfig) -> tuple[dict[str, Any], str]:
 
         from mnist_lab import run
 
-        _quieten()
+        run.quieten()
         config.check(settings, run.Settings)
         if not 0 <= settings["seed"] < 2**32:
             raise config.ConfigError(f"seed={settings['seed']}: must lie between 0 and {2**32 - 1}")
@@ -102,15 +101,6 @@ def _changes(cfg: DictConfig) -> dict[str, Any]:
         if key not in ("resume", "trust", "checkpoint_every_n_steps")
         for value in [OmegaConf.select(cfg, key)]
     }
-
-
-def _quieten() -> None:
-    """Lightning's announcements (hardware, products) and what it deprecates in itself."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities\._pytree")
-    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
-    warnings.filterwarnings("ignore", "The number of training batches .* log_every_n_steps")
 
 
 if __name__ == "__main__":

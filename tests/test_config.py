@@ -157,3 +157,40 @@ def test_partial_targets_may_leave_arguments_open_but_not_invent_them():
         config._check_value({**optimizer, "momentum": 0.9}, object, "optimizer")
     with pytest.raises(ConfigError, match=r"optimizer.betas=\[0.8\]"):
         config._check_value({**optimizer, "betas": [0.8]}, object, "optimizer")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"{group}/{path.stem}"
+        for group in ("data", "model", "optimizer", "scheduler")
+        for path in sorted((Path(config.CONF) / group).glob("*.yaml"))
+        if path.stem not in ("folder", "kaggle")  # of one's own files
+    ],
+)
+def test_make_builds_what_a_file_describes(name):
+    assert config.make(name) is not None
+
+
+def test_make_changes_settings():
+    assert config.make("data/kaggle", root="here").root == Path("here")
+    data = config.make("data/mnist", train_size=1000)
+    assert (data.train_size, data.val_size, data.source.name) == (1000, 5000, "mnist")
+    assert config.make("model/mlp", hidden=[7]).network[-1].in_features == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "told"),
+    [
+        ("data/mnits", {}, "data/mnits: no such choice; did you mean mnist?"),
+        ("nothing", {}, "nothing: no such choice"),
+        ("data/kaggle", {}, "data.root: a value is missing"),
+        ("data/mnist", {"train_siz": 3}, "data.train_siz: no such setting; did you mean"),
+        ("data/mnist", {"train_size": "3"}, "data.train_size=3: should be a valid"),
+        ("data/mnist", {"batch_size": 0}, "data: batch_size must be at least 1"),
+    ],
+)
+def test_make_refuses_what_does_not_fit(name, settings, told):
+    with pytest.raises(config.ConfigError) as error:
+        config.make(name, **settings)
+    assert str(error.value).startswith(told)

@@ -445,3 +445,19 @@ def written(figure, monkeypatch) -> list:
         patch.setattr(matplotlib.text.Text, "draw", note)
         FigureCanvasAgg(figure).draw()
     return list(boxes.values())
+
+
+def test_embedding_names_each_class_in_its_middle():
+    points = np.array([[0, 0], [2, 0], [1, 5], [9, 9]])
+    (axes,) = figures.embedding(points, [0, 0, 0, 2], ["a", "b", "$c"]).axes
+    assert [(t.get_text(), t.get_position()) for t in axes.texts] == [("a", (1, 0)), ("$c", (9, 9))]
+    (dots,) = axes.collections
+    np.testing.assert_array_equal(dots.get_offsets(), points)
+    colors = dots.to_rgba([0, 1, 2])
+    assert len(np.unique(colors, axis=0)) == 3
+
+
+def test_a_notebook_shows_a_figure_by_itself():
+    figure = figures.output_strip([0.2, 0.8], ["a", "b"])
+    picture = matplotlib.image.imread(BytesIO(figure._repr_png_()))
+    np.testing.assert_allclose(picture.shape[1::-1], 100 * figure.get_size_inches(), atol=1)

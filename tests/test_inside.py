@@ -103,3 +103,19 @@ def test_a_first_layer_that_does_not_see_pixels_has_no_filters():
     assert inside.filters(model) is None
     model.network = nn.Sequential(nn.Flatten())
     assert inside.filters(model) is None
+
+
+@pytest.mark.parametrize("model", [models.LeNet(), models.MLP(dropout=0.5), Branches()])
+def test_the_embedding_is_what_the_last_layer_is_given(model):
+    channels = model.hparams["in_channels"]
+    images = torch.stack([image(channels)] * 1500)
+    images[1200] = 255 - images[1200]  # in the second batch
+    *_, last = (m for m in model.network.modules() if isinstance(m, nn.Linear))
+    found = inside.embedding(model.train(), images)
+    assert found.shape == (1500, last.in_features)
+    assert not found.requires_grad
+    assert all(module.training for module in model.modules())
+    assert not any(module._forward_pre_hooks for module in model.modules())
+    with torch.no_grad():
+        torch.testing.assert_close(last(found[1195:1205]), model.eval()(images[1195:1205]))
+    assert not torch.equal(found[1200], found[1201])

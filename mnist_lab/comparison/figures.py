@@ -1,4 +1,4 @@
-"""Figures of many runs: arrays in, matplotlib figures out; knows nothing else of this package."""
+"""Figures of many runs: arrays in, matplotlib figures out; knows this package's `Figure` alone."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 from numpy.typing import ArrayLike, NDArray
+
+from mnist_lab.figures.style import Figure
 
 # Okabe and Ito's, without the yellow that white paper swallows.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -4,7 +4,7 @@ Arrays are numpy's or CPU tensors, images uint8 `(N, C, H, W)` with one or three
 sizes are meant for PNG at 200 dots per inch. Figures come without pyplot or any global state.
 """
 
-from mnist_lab.figures.network import feature_maps, filters, output_strip
+from mnist_lab.figures.network import embedding, feature_maps, filters, output_strip
 from mnist_lab.figures.pictures import confusions, mistakes, predictions, samples
 from mnist_lab.figures.reliability import Calibration, calibration, reliability
 from mnist_lab.figures.scores import class_distribution, confusion_matrix, curves, per_class
@@ -16,6 +16,7 @@ __all__ = [
     "confusion_matrix",
     "confusions",
     "curves",
+    "embedding",
     "feature_maps",
     "filters",
     "mistakes",

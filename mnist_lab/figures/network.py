@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 
-from mnist_lab.figures.style import SMALL, ink_on, restrained, sheet, short, width_of
+from mnist_lab.figures.style import SMALL, Figure, ink_on, restrained, sheet, short, width_of
 
 _MOST = 64  # filters or maps in one figure
 
@@ -75,6 +75,34 @@ def output_strip(values: ArrayLike, classes: Sequence[str]) -> Figure:
         color = ink_on(image.to_rgba(np.array([value]))[0])
         axes.text(column, 2 * row, f"{value:.2f}", va="center", color=color, **plain)
         axes.text(column, 2 * row + 0.62, name, va="top", **plain)
+    return figure
+
+
+def embedding(points: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> Figure:
+    """Points `(N, 2)`, coloured by their labels `(N,)`, with each class's name in its middle."""
+    places, truth = np.asarray(points, dtype=float), np.asarray(labels)
+    figure = Figure(figsize=(6.4, 6.0), layout="constrained")
+    axes = figure.add_subplot()
+    restrained(axes, f"{len(places):,} images as the last layer sees them", grid="none")
+    few = len(classes) <= 10
+    axes.scatter(
+        places[:, 0],
+        places[:, 1],
+        c=truth,
+        s=9,
+        linewidths=0,
+        alpha=0.8,
+        cmap="tab10" if few else "turbo",
+        vmin=0,
+        vmax=9 if few else len(classes) - 1,
+    )
+    for index in np.unique(truth):
+        outlined = [withStroke(linewidth=3, foreground="white")]
+        plain: dict[str, Any] = {"parse_math": False, "path_effects": outlined, "weight": "bold"}
+        x, y = np.median(places[truth == index], axis=0)
+        axes.text(x, y, short(classes[index]), size=14, ha="center", va="center", **plain)
+    axes.set(xticks=[], yticks=[])
+    axes.set_frame_on(False)
     return figure
 
 

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from mnist_lab.figures.style import INK, VERMILLION, Array, message, rgb, sheet, short
+from mnist_lab.figures.style import INK, VERMILLION, Array, Figure, message, rgb, sheet, short
 
 
 def confusions(

@@ -3,11 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
-from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike, NDArray
 
-from mnist_lab.figures.style import BLUE, MUTED, ORANGE, SMALL, restrained
+from mnist_lab.figures.style import BLUE, MUTED, ORANGE, SMALL, Figure, restrained
 
 
 class Calibration(NamedTuple):

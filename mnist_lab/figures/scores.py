@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import StrMethodFormatter
 from numpy.typing import ArrayLike
@@ -20,6 +19,7 @@ from mnist_lab.figures.style import (
     SMALL,
     TEXT,
     VERMILLION,
+    Figure,
     ink_on,
     restrained,
     short,

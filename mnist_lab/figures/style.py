@@ -1,11 +1,12 @@
 """What all figures share: colours, type, and many small pictures in one."""
 
+import io
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from matplotlib import figure
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.textpath import TextPath
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +21,15 @@ _PICTURE, _GAP, _MARGIN, _HEAD, _WIDTH = 0.84, 0.1, 0.15, 0.4, 8.7  # inches
 _COLUMNS = 8
 
 Array = NDArray[Any]
+
+
+class Figure(figure.Figure):
+    """Matplotlib's, which a notebook shows by itself: no pyplot, no `%matplotlib`."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=DPI / 2)  # a notebook keeps all that it shows
+        return file.getvalue()
 
 
 def short(name: str, length: int = 20) -> str:
