@@ -269,14 +269,13 @@ def _add_embedding(board: "SummaryWriter", model: Classifier, data: DataModule) 
     images, labels = data.tensors("test")
     every = -(-len(labels) // _EMBEDDED)
     images, labels = images[::every].to(model.device), labels[::every].cpu()
-    found = inside.embedding(model, images)
-    if found is None:
-        return
-    vectors, logits = found
+    vectors = inside.embedding(model, images)
+    with torch.no_grad():
+        guesses = model.eval()(images).argmax(1).cpu()
     names = [" ".join(name.split()) for name in data.classes]
     metadata = StringIO("label\tprediction\tindex\n")
     metadata.seek(0, 2)
-    for number, (label, guess) in enumerate(zip(labels, logits.argmax(1), strict=True)):
+    for number, (label, guess) in enumerate(zip(labels, guesses, strict=True)):
         metadata.write(f"{names[label]}\t{names[guess]}\t{number * every}\n")
     pictures = _enlarged(_seen(model, images), 32)
     sprite = _tiled(pictures, int(np.ceil(len(pictures) ** 0.5))).permute(1, 2, 0).numpy()

@@ -19,7 +19,7 @@ from mnist_lab.files import whole
 from mnist_lab.models.classifier import shortest
 
 if TYPE_CHECKING:  # takes a while
-    from matplotlib.figure import Figure
+    from mnist_lab.figures.style import Figure
 
 
 def content(found: Evaluation, disputed: Sequence[int] = ()) -> dict[str, Any]:
