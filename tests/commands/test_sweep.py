@@ -36,30 +36,31 @@ def table(out):
             if line.startswith("│")]  # fmt: skip
 
 
-@pytest.fixture(params=[1, pytest.param(10, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])])
+@pytest.fixture(params=[1, pytest.param(10, marks=pytest.mark.slow)])
 def trials(request):
     return request.param
 
 
+@pytest.mark.timeout(3600)
 def test_killed_at_random_moments_no_job_is_lost_or_run_twice(trials, start, tmp_path):
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")
     moments = random.Random(seed)
-    sweep = [*MLP, "trainer.accelerator=cpu", "optimizer=adam,sgd", "seed=0,1"]
+    sweep = [*MLP, "trainer.accelerator=cpu", "seed=0,1,2"]
     begin = time.monotonic()
     whole = start(*sweep, "sweep=whole")
     whole.join()
     life = time.monotonic() - begin
     assert whole.exitcode == 0
     expected = outcome(tmp_path / "outputs/sweeps/whole")
-    assert len(expected) == 4
+    assert len(expected) == 3
     killed = 0
     for trial in range(trials):
         folder = tmp_path / f"outputs/sweeps/trial{trial}"
         written = {}
-        for _ in range(3):
+        for _ in range(2):
             process = start(*sweep, f"sweep=trial{trial}")
-            process.join(moments.uniform(0, 0.6 * life))
+            process.join(moments.uniform(0, 0.7 * life))
             killed += process.is_alive()
             process.kill()
             process.join()
@@ -107,7 +108,7 @@ def test_a_failing_and_a_diverging_job_do_not_stop_the_others(lab_train, tmp_pat
         assert [row[0] for row in rows] == ["1", "-", "-"]
         assert "lr-0.05" in rows[0][1]
         reasons = {row[1].split("lr-")[1].split("_")[0]: row[-1] for row in rows if row[-1]}
-        assert reasons["-1"].startswith("failed: optimizer: Invalid learning rate: -1")
+        assert reasons["-1"].startswith("failed: model: optimizer: Invalid learning rate: -1")
         assert reasons["1e30"].startswith("diverged: the training loss is")
     assert len(list(tmp_path.glob("outputs/sweeps/s/*/checkpoints/best.ckpt"))) == 1
 
