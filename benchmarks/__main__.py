@@ -173,6 +173,23 @@ def commands(folder: Path, *common: str) -> Iterator[Row]:
         yield compare(row, peak("mnist_lab.train", *lenet), peak("lightning.pytorch"), turns=3)
 
 
+def sweeps(folder: Path, *common: str) -> Iterator[Row]:
+    jobs = ("model=lenet", "data.train_size=20000", "trainer.max_epochs=2", "data.batch_size=64",
+            "seed=0,1,2,3,4,5,6,7,8,9,10,11")  # fmt: skip
+
+    def seconds(*launcher: str) -> Callable[[], None]:
+        def go() -> None:
+            with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
+                place = f"hydra.sweep.dir={fresh}/sweep"
+                command = [sys.executable, "-m", "mnist_lab.train", "-m", *jobs, *launcher, place]
+                subprocess.run([*command, *common], check=True, capture_output=True)
+
+        return go
+
+    row = Row("12 jobs of LeNet, hydra/launcher=joblib", "one after the other", 1 / 1.3)
+    yield compare(row, seconds("hydra/launcher=joblib"), seconds(), turns=3)
+
+
 # Runs a module as `python -m` does, and prints the process's resident peak in KiB at its end.
 _PEAK = """
 import atexit, importlib, runpy, sys
@@ -196,6 +213,7 @@ PARTS = (
     augmentation,
     growth,
     commands,
+    sweeps,
 )
 
 

@@ -84,16 +84,17 @@ def job_name(overrides: Sequence[str]) -> str:
     kept = {key: given[key] for key in sorted(given) if not without_influence(key)}
     last = {key: key.rpartition(".")[2] for key in kept}
     often = Counter(last.values())
-    full = "_".join(
-        f"{last[key] if often[last[key]] == 1 else key}-{value}" for key, value in kept.items()
-    )
-    parts = [re.sub(r"[^\w.+-]+", "-", part.rpartition("/")[2], flags=re.ASCII)
-             for part in full.split("_")]  # fmt: skip
-    name = "_".join(parts)
+    names = {
+        key: key if often[last[key]] > 1 or key.startswith("~") else last[key] for key in kept
+    }
+    full = "_".join(f"{names[key]}-{value}" for key, value in kept.items())
+    bare = {key: Path(value).name.strip("[](){}'\"") for key, value in kept.items()}
+    name = "_".join(f"{names[key]}-{value}" for key, value in bare.items())
+    name = re.sub(r"[^\w.+-]+", "-", name, flags=re.ASCII)
     if name == full and len(name) <= MAX_JOB_NAME:
         return name or "job"
     digest = hashlib.sha256(repr(kept).encode()).hexdigest()[:8]
-    return f"{name[: MAX_JOB_NAME - 9].strip('-_.')}-{digest}"
+    return f"{name.strip('-')[: MAX_JOB_NAME - 9]}-{digest}"
 
 
 def run(main: Callable[[], Any]) -> None:

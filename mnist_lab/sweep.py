@@ -202,7 +202,7 @@ def _report(sweep: Sweep) -> None:
         table.add_row(*map(Text, [str(rank) if order[0] == 0 else "-", *cells]))
     console = Console()
     if not console.is_terminal:
-        console.width = 160
+        console.width = 1000  # a row is a line, to be searched
     console.print(table)
     console.print(f"python -m mnist_lab.compare runs={sweep.folder}", markup=False, soft_wrap=True)
 

@@ -4,6 +4,7 @@ import copy
 import csv
 import json
 import logging
+import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from mnist_lab import command, compare, evaluate, train
 from mnist_lab.data import DataModule, Digits
 
 ROOT = Path(__file__).resolve().parent.parent
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 
 
 def pytest_addoption(parser) -> None:
@@ -76,6 +78,31 @@ class Called(NamedTuple):
 def lab_train(tmp_path, monkeypatch, capsys):
     """`python -m mnist_lab.train ARGUMENTS` in an empty folder, within this process."""
     yield from _caller("train", train.main, tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def start(monkeypatch, tmp_path):
+    """`start(*arguments)`: a process that runs `python -m mnist_lab.train` in an empty folder.
+
+    It is forked from one that has its imports behind it.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mnist_lab.run", "mnist_lab.train"])
+    monkeypatch.chdir(tmp_path)
+    started = []
+
+    def call(*arguments):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["train", *arguments, "hydra.job.name=train"])
+            process = context.Process(target=command.run, args=(train.main,))
+            process.start()
+        started.append(process)
+        return process
+
+    yield call
+    for process in started:
+        process.kill()
+        process.join()
 
 
 @pytest.fixture

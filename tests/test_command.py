@@ -1,8 +1,50 @@
+"""Names of folders, and the log."""
+
 import logging
+import re
 
 import pytest
 
-from mnist_lab.command import LogFile
+from mnist_lab.command import MAX_JOB_NAME, LogFile, job_name
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["seed=1", "data.batch_size=32"], "batch_size-32_seed-1"),
+        (["data.batch_size=32", "seed=1", "sweep=a", "study=b"], "batch_size-32_seed-1"),
+        (["+trainer.max_steps=9", "++optimizer.lr=1e-3"], "lr-1e-3_max_steps-9"),
+        (["data.seed=1", "seed=2"], "data.seed-1_seed-2"),
+        (["data.root=/a/b", "data.device=cpu", "trainer.logger.tensorboard=null"], "job"),
+        (["augment=none"], "augment-none"),
+    ],
+)
+def test_a_job_is_named_by_what_determines_its_result(overrides, name):
+    assert job_name(overrides) == name
+
+
+@pytest.mark.parametrize(
+    ("overrides", "start"),
+    [
+        (["init_from=/home/x/my_runs/a_b"], "init_from-a_b"),
+        (["init_from=../runs/"], "init_from-runs"),
+        (["model.hidden=[16,8]"], "hidden-16-8"),
+        (["data.source.name='a b'"], "name-a-b"),
+        (["~trainer.callbacks.best"], "trainer.callbacks.best"),
+        (["optimizer.lr=1", *(f"model.setting_{i}={i}" for i in range(30))], "setting_0-0"),
+    ],
+)
+def test_what_cannot_stand_in_a_name_becomes_a_hash(overrides, start):
+    name = job_name(overrides)
+    assert re.fullmatch(rf"{start}[\w.-]*-[0-9a-f]{{8}}", name, re.ASCII)
+    assert len(name) <= MAX_JOB_NAME
+    other = job_name([overrides[0] + "1", *overrides[1:]])
+    assert other[-8:] != name[-8:]
+
+
+def test_lists_that_read_alike_have_names_of_their_own():
+    names = {job_name([f"model.widths={value}"]) for value in ("[[16,32]]", "[[16],[32]]")}
+    assert len(names) == 2
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

@@ -1,5 +1,6 @@
 """Every shipped configuration composes and builds; settings are held against signatures."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack
@@ -7,6 +8,7 @@ from typing import Literal, TypedDict, Unpack
 import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from mnist_lab import command, config, run
@@ -44,6 +46,62 @@ def test_every_choice_composes_passes_the_check_and_builds(choice, tmp_path):
     if group == "data":
         assert built["data"].source.name == name
         assert len(built["data"].classes) == 10
+
+
+STUDIES = sorted(path.stem for path in (CONF / "study").glob("*.yaml"))
+
+
+def jobs_of(study):
+    """What a study sweeps over, and its jobs but for their seeds, as overrides."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("train", [f"study={study}"], return_hydra_config=True)
+    assert cfg.hydra.mode == RunMode.MULTIRUN
+    assert cfg.sweep == study
+    params = {key: str(value).split(",") for key, value in cfg.hydra.sweeper.params.items()}
+    seeds = params.pop("seed")
+    assert len(set(seeds)) == len(seeds) >= 5
+    return [
+        [f"study={study}", *map("=".join, zip(params, values, strict=True))]
+        for values in itertools.product(*params.values())
+    ]
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_job_of_a_study_passes_the_check_and_builds_something_else(study, tmp_path):
+    command.register_resolvers()
+    prints = set()
+    jobs = jobs_of(study)
+    assert len(jobs) >= 3
+    for overrides in jobs:
+        plain = composed(tmp_path, *overrides)
+        config.check(config.in_folder(plain, tmp_path), run.Settings)
+        assert config.build(config.in_folder(plain, tmp_path))["trainer"].max_epochs >= 4
+        prints.add(config.fingerprint(plain))
+    assert len(prints) == len({command.job_name(each) for each in jobs}) == len(jobs)
+
+
+def test_every_arm_belongs_to_a_study():
+    arms = {path.stem for path in (CONF / "arm").glob("*.yaml")}
+    used = {text for study in STUDIES for job in jobs_of(study) for text in job}
+    assert arms == {text.removeprefix("arm=") for text in used if text.startswith("arm=")}
+
+
+def test_networks_of_different_depth_have_equally_many_parameters(tmp_path):
+    sizes = [
+        sum(weights.numel() for weights in config.build(config.in_folder(plain, tmp_path))["model"]
+            .parameters())
+        for plain in (composed(tmp_path, *overrides) for overrides in jobs_of("depth"))
+    ]  # fmt: skip
+    assert sizes == [63_050, 62_650, 62_848]  # by hand: the sum of inputs x outputs + outputs
+
+
+def test_equal_steps_are_equal_for_every_batch_size(tmp_path):
+    for overrides in jobs_of("batch_steps"):
+        built = config.build(config.in_folder(composed(tmp_path, *overrides), tmp_path))
+        data, trainer = built["data"], built["trainer"]
+        assert data.train_size // data.batch_size >= trainer.limit_train_batches
+        assert trainer.limit_train_batches * trainer.max_epochs == 1000
+        assert trainer.max_epochs % trainer.check_val_every_n_epoch == 0
 
 
 def test_settings_reach_the_objects(tmp_path):

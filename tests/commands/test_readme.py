@@ -73,10 +73,12 @@ def test_train_commands(arguments, lab_train, own_files, tmp_path, mnist_root, m
         arguments = arguments.replace("fashion_mnist", "mnist")
     monkeypatch.setenv("MNIST_LAB_DATA", str(mnist_root))
     small = [] if "--cfg" in arguments else SMALL
+    if "study=batch_norm" in arguments:
+        small = [*small, "seed=0", "model.dropout=0"]
     called = lab_train(*arguments.split(), *small)
     assert called.status == 0, called.err
     if small:
-        expected = 6 if arguments.startswith("-m") else 1
+        expected = 6 if arguments.startswith("-m") else 3 if "study=" in arguments else 1
         assert len(list(tmp_path.rglob("result.json"))) == expected
 
 

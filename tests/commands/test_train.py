@@ -172,8 +172,8 @@ def test_the_monitored_value_is_returned_for_sweeps(lab_train, tmp_path):
     assert called.status == 0, called.err
     names = sorted(path.parent.name for path in tmp_path.glob("sweep/*/result.json"))
     assert names == [
-        "data-digits_optimizer-adam_trainer.max_epochs-1",
-        "data-digits_optimizer-sgd_trainer.max_epochs-1",
+        "data-digits_optimizer-adam_max_epochs-1",
+        "data-digits_optimizer-sgd_max_epochs-1",
     ]
 
 

@@ -1,0 +1,196 @@
+"""Sweeps: killed and repeated, extended, with jobs that fail, and those that are refused."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+
+import pytest
+
+MLP = ["-m", "data=digits", "model=mlp", "model.hidden=[16]", "trainer.max_epochs=2"]
+QUICK = [*MLP, "trainer.accelerator=cpu", "sweep=s"]
+NAME = "data-digits_model-mlp_hidden-16"
+
+
+def results(sweep):
+    """By job: the content of its `result.json`, and when that was written."""
+    found = {path.parent.name: path for path in sweep.glob("*/result.json")}
+    return {
+        name: (json.loads(path.read_text()), path.stat().st_mtime_ns)
+        for name, path in found.items()
+    }
+
+
+def outcome(sweep):
+    return {
+        name: (result["metrics"], (sweep / name / "predictions.csv").read_text())
+        for name, (result, _) in results(sweep).items()
+    }
+
+
+def table(out):
+    """The rows of the table at the end, without its rules."""
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines()
+            if line.startswith("│")]  # fmt: skip
+
+
+@pytest.fixture(params=[1, pytest.param(10, marks=pytest.mark.slow)])
+def trials(request):
+    return request.param
+
+
+@pytest.mark.timeout(3600)
+def test_killed_at_random_moments_no_job_is_lost_or_run_twice(trials, start, tmp_path):
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"seed {seed}")
+    moments = random.Random(seed)
+    sweep = [*MLP, "trainer.accelerator=cpu", "seed=0,1,2"]
+    begin = time.monotonic()
+    whole = start(*sweep, "sweep=whole")
+    whole.join()
+    life = time.monotonic() - begin
+    assert whole.exitcode == 0
+    expected = outcome(tmp_path / "outputs/sweeps/whole")
+    assert len(expected) == 3
+    killed = 0
+    for trial in range(trials):
+        folder = tmp_path / f"outputs/sweeps/trial{trial}"
+        written = {}
+        for _ in range(2):
+            process = start(*sweep, f"sweep=trial{trial}")
+            process.join(moments.uniform(0, 0.7 * life))
+            killed += process.is_alive()
+            process.kill()
+            process.join()
+            found = results(folder)
+            assert {name: found[name] for name in written} == written, f"seed {seed}"
+            written = found
+        final = start(*sweep, f"sweep=trial{trial}")
+        final.join()
+        assert final.exitcode == 0, f"trial {trial} of seed {seed}"
+        found = results(folder)
+        assert {name: found[name] for name in written} == written, f"seed {seed}"
+        assert outcome(folder) == expected, f"trial {trial} of seed {seed}"
+    print(f"{killed} processes killed")
+
+
+def test_more_values_extend_a_sweep(lab_train, tmp_path):
+    folder = tmp_path / "outputs/sweeps/s"
+    assert lab_train(*QUICK, "seed=0").status == 0
+    first = results(folder)
+    called = lab_train(*QUICK, "seed=0,1")
+    assert called.status == 0, called.err
+    assert len(results(folder)) == 2
+    assert {name: results(folder)[name] for name in first} == first
+    lines = [line for line in called.out.splitlines() if line.startswith("#")]
+    assert [line.split()[0] for line in lines] == ["#0", "#1"]
+    assert [line.endswith("finished before") for line in lines] == [True, False]
+    rows = table(called.out)
+    best = sorted(results(folder).items(), key=lambda x: -x[1][0]["metrics"]["val/accuracy"])
+    assert [row[1] for row in rows] == [name for name, _ in best]
+    assert [row[0] for row in rows] == ["1", "2"]
+    for row, (_, (result, _)) in zip(rows, best, strict=True):
+        assert row[2] == f"{result['metrics']['val/accuracy']:.4f}"
+        assert row[3] == f"{result['metrics']['test/accuracy']:.4f}"
+    # Fewer values: the table still has all jobs of the sweep.
+    assert len(table(lab_train(*QUICK, "seed=1").out)) == 2
+
+
+def test_a_failing_and_a_diverging_job_do_not_stop_the_others(lab_train, tmp_path):
+    arguments = [*QUICK, "optimizer=sgd", "optimizer.lr=-1,1e30,0.05"]
+    for _ in range(2):
+        called = lab_train(*arguments)
+        assert called.status == 1
+        assert "Traceback" not in called.err
+        rows = table(called.out)
+        assert [row[0] for row in rows] == ["1", "-", "-"]
+        assert "lr-0.05" in rows[0][1]
+        reasons = {row[1].split("lr-")[1].split("_")[0]: row[-1] for row in rows if row[-1]}
+        assert reasons["-1"].startswith("failed: model: optimizer: Invalid learning rate: -1")
+        assert reasons["1e30"].startswith("diverged: the training loss is")
+    assert len(list(tmp_path.glob("outputs/sweeps/s/*/checkpoints/best.ckpt"))) == 1
+
+
+def test_a_job_that_failed_and_now_works_is_a_failure_no_more(lab_train, tmp_path):
+    arguments = [*QUICK, "seed=0"]
+    folder = tmp_path / "outputs/sweeps/s"
+    assert lab_train(*arguments).status == 0
+    (job,) = results(folder)
+    before = results(folder)[job][0]["metrics"]
+    (folder / job / "result.json").write_text("{}")
+    assert lab_train(*arguments).status == 1
+    assert "not the result of a run" in (folder / job / "failed.txt").read_text()
+    (folder / job / "result.json").unlink()
+    called = lab_train(*arguments)
+    assert called.status == 0, called.err
+    assert not (folder / job / "failed.txt").exists()
+    assert results(folder)[job][0]["metrics"] == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["seed=0,0"], "2 jobs of this sweep are the same: "),
+        (["data.device=auto,cpu"], "2 jobs of this sweep are the same: "),
+        (["sweep=a/b"], "sweep=a/b: should be a name of letters, digits and _.+-"),
+        (["sweep=.."], "sweep=..: should be a name"),
+        (["seed=range(0,a)"], "seed=range(0,a)"),
+        (["seed=interval(0,1)"], "BasicSweeper does not support sweep type"),
+    ],
+)
+def test_what_can_be_no_sweep_is_refused_before_its_first_job(arguments, told, lab_train, tmp_path):
+    called = lab_train(*QUICK, *arguments)
+    assert called.status == 1
+    assert told in called.err
+    assert "Traceback" not in called.err
+    assert not list(tmp_path.rglob("config.yaml"))
+    assert table(called.out) == []
+
+
+def test_a_folder_of_another_sweep_is_refused_and_left_as_it_was(lab_train, tmp_path):
+    folder = tmp_path / "outputs/sweeps/s"
+
+    def listing():
+        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+    assert lab_train(*QUICK, "seed=0").status == 0
+    before = listing()
+    called = lab_train(*QUICK, "optimizer=adam,sgd")
+    assert called.status == 1
+    settings = "data, model, model.hidden, seed, trainer.accelerator, trainer.max_epochs"
+    assert f"outputs/sweeps/s: is a sweep of {settings}; give this sweep a name" in called.err
+    assert listing() == before
+    (folder / "sweep.json").write_text("[")
+    assert "sweep.json: cannot be read" in lab_train(*QUICK, "seed=0").err
+    (folder / "sweep.json").unlink()
+    called = lab_train(*QUICK, "seed=0")
+    assert called.status == 1
+    assert "outputs/sweeps/s: holds something that is no sweep" in called.err
+
+
+def test_sweeps_without_a_name_get_folders_of_their_own(lab_train, tmp_path):
+    for _ in range(2):
+        assert lab_train(*MLP, "trainer.fast_dev_run=true").status == 0
+    assert len(list(tmp_path.glob("outputs/sweeps/*/sweep.json"))) == 2
+
+
+def test_in_parallel_the_results_are_the_same(lab_train, tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    arguments = [*MLP, "trainer.accelerator=cpu", "seed=0,1", "optimizer=sgd",
+                 "optimizer.lr=0.05,-1"]  # fmt: skip
+    command = [sys.executable, "-m", "mnist_lab.train", *arguments, "sweep=parallel",
+               "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert [row[-1][:6] for row in table(done.stdout)] == ["", "", "failed", "failed"]
+    assert sum(line.startswith("#") for line in done.stdout.splitlines()) == 4
+    assert lab_train(*arguments, "sweep=sequential").status == 1
+    both = [outcome(tmp_path / "outputs/sweeps" / name) for name in ("parallel", "sequential")]
+    assert both[0] == both[1]
+    assert len(both[0]) == 2
