@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import HEAD, Row, compare, machine
-from benchmarks.sides import Bare, Ours, Templates, known_recipe, settings
+from benchmarks.sides import Bare, Floor, Ours, Templates, known_recipe, settings
 from mnist_lab import config, run
 from mnist_lab.data import DataModule
 from mnist_lab.data.sources import Source, Split
@@ -31,7 +31,9 @@ def against_bare(folder: Path, *common: str) -> Iterator[Row]:
         ours = Ours(folder, "model=lenet", f"data.batch_size={size}", *common)
         yield compare(Row(f"an epoch of LeNet, batch {size}", BARE, limit), ours, Bare(ours))
     ours = Ours(folder, *MLP, "data.batch_size=64", *common)
-    yield compare(Row("an epoch of a small MLP, batch 64", BARE, 1.25), ours, Bare(ours))
+    bare = Bare(ours)
+    yield compare(Row("an epoch of a small MLP, batch 64", BARE, 1.25), ours, bare)
+    yield compare(Row("the same in a Trainer(barebones=True)", BARE, 1.25), Floor(bare), bare)
     ours = Ours(folder, "model=bn_cnn", "data.batch_size=128", "data.train_size=30000", *common)
     beside = f"{BARE}, default format"
     yield compare(Row("half an epoch of bn_cnn, batch 128", beside, 0.75), ours, Bare(ours))

@@ -1,5 +1,8 @@
 """The sides: ours as users run it, the bare loop, the way of the templates, the known recipe."""
 
+import contextlib
+import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +19,7 @@ from torchvision import datasets, transforms
 
 from mnist_lab import config, run
 from mnist_lab.data import DataModule
+from mnist_lab.data.loader import TensorLoader
 from mnist_lab.models import Classifier
 from mnist_lab.models.checkpoint import CheckpointIO
 
@@ -103,6 +107,23 @@ class Template(L.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=1e-3)
 
 
+class Floor:
+    """An epoch of the bare loop's network under a Trainer that does nothing else."""
+
+    def __init__(self, bare: Bare) -> None:
+        self.model = Template(bare.network)
+        self.model.training_step = self._step  # type: ignore[method-assign]
+        self.model.configure_optimizers = lambda: bare.optimizer  # type: ignore[method-assign]
+        self.loader = TensorLoader(bare.images, bare.labels, bare.batch_size, shuffle=True)
+
+    def _step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        return functional.cross_entropy(self.model.network(batch[0]), batch[1])
+
+    def __call__(self) -> None:
+        trainer = L.Trainer(max_epochs=1, barebones=True, accelerator="cpu")
+        trainer.fit(self.model, self.loader)
+
+
 class Templates:
     """An epoch the way of the templates, with torchvision's MNIST and its best worker count."""
 
@@ -112,8 +133,9 @@ class Templates:
         if model.image_size != 28:
             steps.insert(0, transforms.Resize(model.image_size))
         folder = ours.folder.parent / "torchvision"
-        datasets.MNIST.mirrors = [f"file://{ours.data.mirror}/"]
-        images = datasets.MNIST(folder, download=True, transform=transforms.Compose(steps))
+        raw = folder / "MNIST" / "raw"
+        shutil.copytree(ours.data.root / ours.data.source.name, raw, dirs_exist_ok=True)
+        images = datasets.MNIST(folder, transform=transforms.Compose(steps))
         self.images = Subset(images, range(count))
         self.network, self.batch_size = model.network, ours.data.batch_size
         self.folder = ours.folder.parent / "template"
@@ -132,15 +154,16 @@ class Templates:
             pin_memory=self.device == "gpu",
         )
         clock = EpochSeconds()
-        trainer = L.Trainer(
-            accelerator=self.device,
-            devices=1,
-            max_epochs=1,
-            default_root_dir=self.folder,
-            callbacks=[clock],
-            enable_model_summary=False,
-        )
-        trainer.fit(Template(self.network), loader)
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # its bar
+            trainer = L.Trainer(
+                accelerator=self.device,
+                devices=1,
+                max_epochs=1,
+                default_root_dir=self.folder,
+                callbacks=[clock],
+                enable_model_summary=False,
+            )
+            trainer.fit(Template(self.network), loader)
         return clock.seconds
 
 

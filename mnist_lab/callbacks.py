@@ -1,4 +1,4 @@
-"""What happens during a run beside training: console, pictures, history, predictions."""
+"""What happens during a run beside training: console, history, predictions."""
 
 import csv
 import logging
@@ -14,7 +14,7 @@ import lightning.pytorch as L
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, ProgressBar
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
 from mnist_lab.files import whole
@@ -177,32 +177,6 @@ class History(Logger):
                 int(row.pop("epoch")): {key: float(value) for key, value in row.items() if value}
                 for row in csv.DictReader(file)
             }
-
-
-class ConfusionPictures(Callback):
-    """The confusion matrix as a picture in TensorBoard: validation each epoch, and test."""
-
-    # At the evaluation's end: at its epoch's end the model has its counts only after callbacks.
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._draw(trainer, "val")
-
-    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._draw(trainer, "test")
-
-    def _draw(self, trainer: L.Trainer, split: str) -> None:
-        model = trainer.lightning_module
-        boards = [x for x in trainer.loggers if isinstance(x, TensorBoardLogger)]
-        if not (boards and trainer.is_global_zero and isinstance(model, Classifier)):
-            return
-        if split not in model.confusion:
-            return
-        from mnist_lab import figures
-
-        classes = trainer.datamodule.classes  # type: ignore[attr-defined]  # set by the Trainer
-        figure = figures.confusion_matrix(model.confusion[split], classes)
-        step = max(0, trainer.global_step - 1)  # that of the scalars beside it
-        for board in boards:
-            board.experiment.add_figure(f"{split}/confusion", figure, step)
 
 
 class Predictions(Callback):

@@ -3,13 +3,16 @@
 Imports nothing heavy, as `config`.
 """
 
+import hashlib
 import logging
 import os
+import re
 import secrets
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +26,7 @@ from omegaconf.errors import (
 )
 
 from mnist_lab import LabError
-from mnist_lab.config import ConfigError, hint
+from mnist_lab.config import ConfigError, hint, without_influence
 from mnist_lab.files import class_names
 
 
@@ -33,12 +36,15 @@ def register_resolvers() -> None:
     `${class_names:FOLDER}` are the names of the folders in it, `${num_classes:}` is how many
     classes the dataset has. `${moment:}` is date and time and eight hex digits, so that runs
     started together differ; `${run_folder:RESUME,DATASET,MODEL}` is the folder to continue in if
-    one is given, else a new one.
+    one is given, else a new one. `${sweep_folder:NAME}` is a sweep's, new unless it is named, and
+    `${job_name:OVERRIDES}` that of one of its jobs.
     """
     OmegaConf.register_new_resolver("moment", moment, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("class_names", class_names, replace=True)
     OmegaConf.register_new_resolver("num_classes", _num_classes, replace=True)
     OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("sweep_folder", _sweep_folder, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("job_name", job_name, replace=True)
 
 
 def _num_classes(*, _root_: Any) -> int:
@@ -59,6 +65,37 @@ def _run_folder(resume: str | None, dataset: str, model: str) -> str:
     return resume
 
 
+def _sweep_folder(name: object) -> str:
+    if name is not None and not re.fullmatch(r"\w[\w.+-]{0,99}", str(name), re.ASCII):
+        raise ConfigError(f"sweep={name}: should be a name of letters, digits and _.+-")
+    return f"outputs/sweeps/{moment() if name is None else name}"
+
+
+MAX_JOB_NAME = 80  # characters
+
+
+def job_name(overrides: Sequence[str]) -> str:
+    """What a sweep calls the folder of the job with these overrides, whatever their order.
+
+    The names and values of what determines its result, as `batch_size-32_seed-0`. A hash ends the
+    name where it would be too long, or where a value (a path, a list) can't stand in a name.
+    """
+    given = dict(text.lstrip("+").partition("=")[::2] for text in overrides)
+    kept = {key: given[key] for key in sorted(given) if not without_influence(key)}
+    last = {key: key.rpartition(".")[2] for key in kept}
+    often = Counter(last.values())
+    full = "_".join(
+        f"{last[key] if often[last[key]] == 1 else key}-{value}" for key, value in kept.items()
+    )
+    parts = [re.sub(r"[^\w.+-]+", "-", part.rpartition("/")[2], flags=re.ASCII)
+             for part in full.split("_")]  # fmt: skip
+    name = "_".join(parts)
+    if name == full and len(name) <= MAX_JOB_NAME:
+        return name or "job"
+    digest = hashlib.sha256(repr(kept).encode()).hexdigest()[:8]
+    return f"{name[: MAX_JOB_NAME - 9].strip('-_.')}-{digest}"
+
+
 def run(main: Callable[[], Any]) -> None:
     """Call a Hydra main; what the user can put right ends in a line or two and exit status 1.
 
@@ -75,7 +112,7 @@ def run(main: Callable[[], Any]) -> None:
     except (LabError, CompactHydraException, OmegaConfBaseException) as error:
         if full:
             raise
-        sys.exit(_told(error))
+        sys.exit(told(error))
     except KeyboardInterrupt:  # outside of training, which ends by itself
         print("Stopped.", file=sys.stderr)
         sys.exit(130)
@@ -101,7 +138,8 @@ def _quiet_writers(failed: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(failed)
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
+    """What to tell the user of an error that is theirs."""
     from hydra.errors import MissingConfigException
 
     if isinstance(error, InterpolationResolutionError):  # around what a resolver of ours raised

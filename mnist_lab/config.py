@@ -34,7 +34,7 @@ _WITHOUT_INFLUENCE = (
     *(f"data.{key}" for key in ("root", "mirror", "device", "eval_batch_size")),
     *(f"trainer.{key}" for key in ("default_root_dir", "accelerator", "devices", "num_nodes")),
     *(f"trainer.{key}" for key in ("logger", "log_every_n_steps", "enable_progress_bar")),
-    *(f"trainer.callbacks.{key}" for key in ("console", "confusion", "last")),
+    *(f"trainer.callbacks.{key}" for key in ("console", "dashboard", "last")),
 )
 
 # Whose classes a stored configuration may name, and which functions.
@@ -77,6 +77,11 @@ def influential(plain: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(group, dict):
             group.pop(name, None)
     return kept
+
+
+def without_influence(key: str) -> bool:
+    """Whether a setting (or all of a group) says nothing about the result."""
+    return key == "study" or any(f"{key}.".startswith(f"{each}.") for each in _WITHOUT_INFLUENCE)
 
 
 def fingerprint(plain: Mapping[str, Any]) -> str:

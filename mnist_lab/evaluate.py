@@ -169,12 +169,11 @@ def _data(
             *([] if given else [f"data={name}"]),
         ],
     )
-    if missing := sorted(OmegaConf.missing_keys(cfg.data)):
-        raise FileOrSettingError(f"data.{missing[0]}: a value is missing")
-    groups = OmegaConf.masked_copy(cfg, ["data", "augment"])
-    plain: Any = OmegaConf.to_container(groups, resolve=True, throw_on_missing=True)
+    for key in OmegaConf.missing_keys(cfg):  # with the whole key, which to_container doesn't say
+        raise FileOrSettingError(f"Missing mandatory value: {key}")
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
     config.check(plain["data"], DataModule, "data.")
-    built = config.build(plain)
+    built = config.build({key: plain[key] for key in ("data", "augment")})
     return built["data"], built["augment"]
 
 

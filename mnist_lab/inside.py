@@ -5,6 +5,8 @@ from torch import Tensor, nn
 
 from mnist_lab.models import Classifier
 
+_AT_ONCE = 500  # images
+
 
 def feature_maps(model: Classifier, image: Tensor) -> dict[str, Tensor]:
     """The outputs `(C, H, W)` of every convolution for one image, in the order of their use.
@@ -60,3 +62,26 @@ def filters(model: Classifier) -> Tensor | None:
                 weights = weights.view(-1, channels, size, size) if fits else weights
             return weights if weights.ndim == 4 and weights.shape[1] == channels else None
     return None
+
+
+def embedding(model: Classifier, images: Tensor) -> tuple[Tensor, Tensor] | None:
+    """What the last layer is given for images `(N, C, H, W)`, and what it makes of it.
+
+    Returns:
+        The penultimate layer's output `(N, D)` and the logits `(N, K)`, on the CPU; None if the
+        network has neither a fully connected layer nor a convolution.
+    """
+    layers = [m for m in model.network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    if not layers:
+        return None
+    found: list[Tensor] = []
+    hook = layers[-1].register_forward_pre_hook(lambda _, given: found.append(given[0]))
+    training = model.training
+    try:
+        with torch.no_grad():
+            parts = [model.eval()(part) for part in torch.split(images, _AT_ONCE)]
+    finally:
+        model.train(training)
+        hook.remove()
+    vectors = torch.cat([part.flatten(1) for part in found])
+    return vectors.float().cpu(), torch.cat(parts).float().cpu()

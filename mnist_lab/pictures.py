@@ -32,7 +32,9 @@ def of_run(
     history = next((x for x in trainer.loggers if isinstance(x, History)), None)
     probabilities, labels = predictions.probabilities(), predictions.labels()
     # As the test went through them: only this process's, of limited batches only the first.
-    images = torch.cat([batch for batch, _ in data.test_dataloader()])[: len(labels)].cpu()
+    loader = data.test_dataloader()
+    loader.images = data.tensors("test")[0]  # as they are stored, not in the model's form
+    images = torch.cat([batch for batch, _ in loader])[: len(labels)].cpu()
     drawn = {}
     if history is not None:
         drawn["curves"] = figures.curves(history.series(), best_epoch)

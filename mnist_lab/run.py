@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from mnist_lab import Diverged, LabError, config, pictures, record, report
 from mnist_lab.callbacks import Predictions
 from mnist_lab.continuation import LastCheckpoint
+from mnist_lab.dashboard import Dashboard
 from mnist_lab.data import DataModule, Transform
 from mnist_lab.lean import lean
 from mnist_lab.models import Classifier, checkpoint
@@ -42,6 +43,7 @@ class Settings:
     optimizer: MakeOptimizer
     scheduler: MakeScheduler
     trainer: L.Trainer
+    sweep: str | None = None  # not in the folders of earlier versions
 
 
 def precision() -> Literal["32-true", "bf16-mixed"]:
@@ -110,11 +112,15 @@ def train(
     trainer.strategy.checkpoint_io = checkpoint.CheckpointIO()
     last = folder / "checkpoints" / "last.ckpt"
     resumed = last if resume and last.exists() else None
-    if resumed is not None:
-        _append_to_dashboard(trainer, checkpoint.step_to_continue_from(resumed, model))
-    elif init_from is not None:
+    done = checkpoint.step_to_continue_from(resumed, model) if resumed is not None else 0
+    if resumed is None and init_from is not None:
         checkpoint.init_from(model, init_from)
     folder.mkdir(parents=True, exist_ok=True)
+    _append_to_dashboard(trainer, done)
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    dashboard = next((each for each in callbacks if isinstance(each, Dashboard)), None)
+    if resumed is None and dashboard is not None:
+        dashboard.open(trainer, model, data)
     log.info("%s", record.layer_table(model))
     data.prepare_data()
     if not data.has_validation:
@@ -155,6 +161,8 @@ def train(
             )
             drawn = pictures.of_run(model, data, trainer, predictions, best["epoch"])
             pictures.save(folder / "figures", drawn)
+            if dashboard is not None:
+                dashboard.close(trainer, model, data, predictions, result)
             report.write_report(folder, result)
             record.write_result(folder, result)
         log.info("%s", record.result_table(result))
@@ -165,7 +173,7 @@ def train(
 
 
 def _append_to_dashboard(trainer: L.Trainer, step: int) -> None:
-    """Have TensorBoard drop what the killed process logged after its last checkpoint."""
+    """Have TensorBoard drop what a killed process logged there after its last checkpoint."""
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             logger._kwargs["purge_step"] = step

@@ -12,19 +12,26 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mnist_lab import Diverged, LabError, command, config
+from mnist_lab import Diverged, LabError, command, config, sweep
 
 log = logging.getLogger(__name__)
 _started = time.perf_counter()  # of the process; of the job, in a sweep's later ones
 command.register_resolvers()
 
 
+def main() -> None:
+    """One run, or a sweep and the table of its jobs."""
+    with sweep.reported():
+        _main()
+
+
 @hydra.main(version_base="1.3", config_path=config.CONF, config_name="train")
-def main(cfg: DictConfig) -> float | None:
+def _main(cfg: DictConfig) -> float | None:
     """One run as composed, or as stored in `resume`; its monitored value."""
     global _started
     try:
-        result, monitor = _run(cfg)
+        with sweep.job(cfg):
+            result, monitor = _run(cfg)
     except LabError as error:
         raise CompactHydraException(str(error)) from error
     except OSError as error:
@@ -107,4 +114,6 @@ def _quieten() -> None:
 
 
 if __name__ == "__main__":
-    command.run(main)
+    from mnist_lab import train  # by its name, under which a launcher's workers import it
+
+    command.run(train.main)

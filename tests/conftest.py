@@ -24,6 +24,8 @@ def pytest_addoption(parser) -> None:
 
 
 def pytest_collection_modifyitems(config, items) -> None:
+    if not torch.cuda.is_available():
+        items[:] = [item for item in items if not item.get_closest_marker("gpu")]
     if not config.getoption("--slow"):
         for item in items:
             if item.get_closest_marker("slow"):

@@ -103,7 +103,7 @@ def test_one_network(split):
 
 
 def test_an_ensemble_has_the_mean_probability(split):
-    images, *_ = split
+    images, _, _ = split
     members = [*networks(2), MLP(hidden=(16,), normalize="none")]
     expected = np.mean([shown(model, images) for model in members], 0)
     np.testing.assert_allclose(evaluate(members, *split).probabilities, expected, rtol=1e-6)

@@ -56,6 +56,7 @@ class Shared(TypedDict, total=False):
     resize: Literal["bilinear", "pad"]
     normalize: Literal["train", "none"]
     label_smoothing: float
+    compile: bool
     optimizer: MakeOptimizer
     scheduler: MakeScheduler
 
@@ -74,6 +75,8 @@ class Classifier(L.LightningModule):
         resize: how images of another size get there: `bilinear` interpolation, or `pad`: zeros.
         normalize: `train` by the training split's mean and deviation, `none` takes 0..1 as it is.
         label_smoothing: in the training loss; validation and test loss are plain cross-entropy.
+        compile: has torch.compile make one kernel of many when training begins, on CUDA in a
+            graph; weights, their names and checkpoints stay as they are.
         optimizer: from parameters to an optimizer.
         scheduler: from (optimizer, total steps) to a schedule, stepped after every batch.
     """
@@ -93,6 +96,7 @@ class Classifier(L.LightningModule):
         resize: Literal["bilinear", "pad"] = "bilinear",
         normalize: Literal["train", "none"] = "train",
         label_smoothing: float = 0.0,
+        compile: bool = False,
         optimizer: MakeOptimizer = ADAM,
         scheduler: MakeScheduler = constant,
     ) -> None:
@@ -113,12 +117,13 @@ class Classifier(L.LightningModule):
         except ValueError as error:
             raise ValueError(f"scheduler: {error}") from error
         # Of this constructor and the subclass's: plain values, so that a checkpoint is loadable
-        # with weights_only=True. Optimizer and schedule are the run's, not the model's.
-        self.save_hyperparameters(ignore=["optimizer", "scheduler"], logger=False)
+        # with weights_only=True. How it is trained and run is the run's matter, not the model's.
+        self.save_hyperparameters(ignore=["optimizer", "scheduler", "compile"], logger=False)
         self.hparams.update({key: _plain(value) for key, value in self.hparams.items()})
         self.name = name or type(self).__name__.lower()
         self.num_classes, self.image_size, self.resize = num_classes, image_size, resize
         self.normalize, self.label_smoothing = normalize, label_smoothing
+        self._compile = compile
         self._make_optimizer, self._make_scheduler = optimizer, scheduler
         self.register_buffer("mean", torch.zeros(in_channels, 1, 1))
         self.register_buffer("std", torch.ones(in_channels, 1, 1))
@@ -187,6 +192,9 @@ class Classifier(L.LightningModule):
             if split not in self._metrics:
                 self._metrics[split] = _metrics(self.num_classes)
                 self._losses[split] = MeanMetric()
+        if stage == "fit" and self._compile:
+            on_cuda = self.trainer.strategy.root_device.type == "cuda"
+            self.network.compile(mode="reduce-overhead" if on_cuda else "default")
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
             data.give_out(self.fitted)

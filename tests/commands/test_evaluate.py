@@ -223,7 +223,7 @@ def test_ones_own_pictures(lab_evaluate, tmp_path):
     assert set(read(tmp_path / "out")["per_class"]) == set(names)
     called = lab_evaluate(*given)
     assert called.status == 1
-    assert "data.root: a value is missing" in called.err
+    assert "Missing mandatory value: data.root" in called.err
 
 
 def test_overwriting(trained, other, lab_evaluate, tmp_path):
@@ -277,6 +277,8 @@ BAD = {
     ),
     "a split": (["split=best"], "split=best: should be 'test', 'val' or 'train'"),
     "data": (["data=emnist"], "data=emnist: no such choice; did you mean"),
+    "no root": (["data=kaggle"], "Missing mandatory value: data.root"),
+    "no root of folders": (["data=folder"], "Missing mandatory value: data.root"),
     "a value of data": (["data=digits", "data.val_size=x"], "data.val_size=x: should be a valid"),
     "a range of data": (["data=digits", "data.val_size=-1"], "data: val_size must lie between"),
     "no validation": (

@@ -55,6 +55,8 @@ PARAMETERS = {
     "lenet_maxpool": conv(5, 1, 6) + conv(5, 6, 10)
     + linear(10 * 4**2, 120) + linear(120, 84) + linear(84, 10),
     "mlp": linear(28**2, 784) + linear(784, 128) + linear(128, 10),
+    # 14 pixels of four channels, less two, halved, less two; no bias before normalisation
+    "speed_cnn": 9 * 4 * 16 + norm(16) + 9 * 16 * 48 + norm(48) + linear(48 * 4**2, 10),
 }  # fmt: skip
 
 
@@ -208,6 +210,34 @@ def test_convnet_computes_what_its_layers_say():
     torch.testing.assert_close(model(images), x)
 
 
+def test_convnet_on_unshuffled_pixels_computes_what_its_layers_say():
+    model = ConvNet([[3], [4]], pools=[2, 1], padding="valid", unshuffle=2, norm="before").eval()
+    images = noise(2, 1, 28, 28)
+    x = model.preprocess(images)
+    # Each square of two by two pixels becomes four channels, row by row.
+    x = torch.cat([x[..., i::2, j::2] for i in (0, 1) for j in (0, 1)], dim=1)
+    _, first, first_norm, _, _, second, second_norm, *_, last = model.network
+    x = functional.max_pool2d(first_norm(functional.conv2d(x, first.weight)).relu(), 2)
+    x = second_norm(functional.conv2d(x, second.weight)).relu()
+    expected = functional.linear(x.flatten(1), last.weight, last.bias)
+    assert x.shape == (2, 4, 4, 4)
+    torch.testing.assert_close(model(images), expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"pools": [2]}, "1 pools for 2 blocks"),
+        ({"pools": [2, 0]}, "pools must be at least 1"),
+        ({"unshuffle": 3}, "unshuffle=3 doesn't divide image_size=28"),
+        ({"padding": "valid", "pools": [8, 2]}, "too small"),
+    ],
+)
+def test_convnet_refuses_blocks_that_do_not_fit(settings, told):
+    with pytest.raises(ValueError, match=told):
+        ConvNet(**settings)
+
+
 @pytest.mark.parametrize(
     ("name", "smallest"), [("lenet", 32), ("lenet_maxpool", 16), ("bn_cnn", 8), ("kaggle_cnn", 4)]
 )
@@ -259,6 +289,7 @@ GOLDEN = {
     "lenet": [2.30377, 2.29545, 2.28703, 2.27833, 2.26919],
     "lenet_maxpool": [2.30598, 2.29895, 2.2935, 2.28835, 2.28359],
     "mlp": [2.32156, 1.95069, 1.65765, 1.37193, 1.08578],
+    "speed_cnn": [2.26396, 1.89591, 1.55813, 1.25525, 0.99061],
 }
 
 

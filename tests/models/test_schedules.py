@@ -61,6 +61,13 @@ def test_onecycle_moves_the_first_momentum_the_other_way():
     assert {beta for _, beta in betas} == {0.9}
 
 
+def test_onecycle_leaves_the_momentum_where_that_is_asked_for():
+    opt = optimizer(Adam, lr=1.0)
+    before = opt.param_groups[0]["betas"]
+    run(opt, schedules.onecycle(opt, 10, peak=0.1, cycle_momentum=False), 5, key="betas")
+    assert opt.param_groups[0]["betas"] == before
+
+
 def test_cosine_without_warmup_is_torchs():
     ours, torchs = optimizer(lr=0.2), optimizer(lr=0.2)
     lrs = run(ours, schedules.cosine(ours, 30), 30)

@@ -1,0 +1,321 @@
+"""What TensorBoard shows of a run, beside the scalars that the model logs itself."""
+
+import time
+from collections.abc import Iterator, Mapping
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from textwrap import indent
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as L
+import numpy as np
+import torch
+import yaml
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from mnist_lab import inside
+from mnist_lab.callbacks import Predictions
+from mnist_lab.data import DataModule
+from mnist_lab.files import whole
+from mnist_lab.models import Classifier
+
+if TYPE_CHECKING:  # takes a while
+    from torch.utils.tensorboard import SummaryWriter
+
+Result = dict[str, Any]
+
+FIGURES = {"confusion_matrix": "test/confusion", "mistakes": "mistakes", "filters": "filters"}
+"""Which of the run's figures are shown, and as what."""
+
+_NUMBERED = 20  # classes: the time of a matrix with its counts written in grows with their square
+_EMBEDDED, _SHOWN = 1000, 32  # images
+
+# The same in all runs: charts that differ would stand beside each other.
+_LAYOUT = {
+    "train and validation": {
+        quantity: ["Multiline", [f"^{split}/{quantity}$" for split in ("train", "val")]]
+        for quantity in ("loss", "accuracy")
+    },
+    "F1 of each class": {
+        name: ["Multiline", [f"^{split}_f1/"]]
+        for split, name in (("val", "validation"), ("test", "test"))
+    },
+}
+_COUNTS = ("parameters", "best_epoch", "images_per_second")
+
+
+class Dashboard(Callback):
+    """Fills TensorBoard: numbers every epoch, pictures every few, what is final at the end.
+
+    It needs no more than one of Lightning's `TensorBoardLogger` beside it. While training it
+    writes images per second, F1 of each validated class, and the validation's confusion matrix.
+    `open` and `close` stand outside fit and test, so that neither takes longer for them.
+
+    Args:
+        pictures_every: epochs from one picture of the confusion matrix to the next; the first and
+            the last epoch have one, too. A matrix of more than 20 classes has colours only.
+    """
+
+    def __init__(self, pictures_every: int = 5) -> None:
+        if pictures_every < 1:
+            raise ValueError(f"pictures_every must be at least 1, not {pictures_every}")
+        self.pictures_every = pictures_every
+        self._start = self._paused = 0.0
+        self._batches = 0
+
+    def open(self, trainer: L.Trainer, model: Classifier, data: DataModule) -> None:
+        """Before a run's first step: the charts' layout, and the configuration as text."""
+        stored = Path(trainer.default_root_dir) / "config.yaml"
+        if stored.exists():
+            text = stored.read_text()
+        else:  # a run from Python
+            text = yaml.safe_dump(settings(trainer, model, data), sort_keys=False)
+        for board in _boards(trainer):
+            board.add_custom_scalars(_LAYOUT)
+            board.add_text("configuration", indent(text, "    "), 0)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        self._start = time.perf_counter()
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._paused = time.perf_counter()
+
+    # At the evaluation's end: at its epoch's end the model has its counts only after callbacks.
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if isinstance(pl_module, Classifier) and not trainer.sanity_checking:
+            step, epoch = _step(trainer), trainer.current_epoch
+            due = epoch % self.pictures_every == 0 or epoch + 1 == trainer.max_epochs
+            classes = trainer.datamodule.classes  # type: ignore[attr-defined]  # set by the Trainer
+            for board in _boards(trainer):
+                _add_f1(board, "val", pl_module, classes, step)
+                if due:
+                    picture = _confusion(pl_module.confusion["val"], classes)
+                    board.add_image("val/confusion", picture, step, dataformats="HWC")
+        self._start += time.perf_counter() - self._paused  # not spent training
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        seconds = time.perf_counter() - self._start
+        data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
+        batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed - self._batches
+        images = batches / len(data.train_dataloader()) * len(data.tensors("train")[1])
+        for board in _boards(trainer):
+            board.add_scalar("images_per_second", images / seconds, _step(trainer))
+
+    def close(
+        self,
+        trainer: L.Trainer,
+        model: Classifier,
+        data: DataModule,
+        predictions: Predictions,
+        result: Result,
+    ) -> None:
+        """After the test and once the run's figures are files: all that is final.
+
+        Args:
+            result: what `result.json` holds.
+        """
+        step = trainer.global_step  # a run that is continued from here drops it all
+        labels, probabilities = predictions.labels().numpy(), predictions.probabilities().numpy()
+        for board in _boards(trainer):
+            board.add_image("inputs", _inputs(model, data), step)
+            for name, tag in FIGURES.items():
+                figure = Path(trainer.default_root_dir) / "figures" / f"{name}.png"
+                if figure.exists():  # not every network has filters that can be shown
+                    _add_png(board, tag, figure, step)
+            _add_f1(board, "test", model, data.classes, step)
+            for index, name in enumerate(data.classes):
+                truth, given = labels == index, probabilities[:, index]
+                board.add_pr_curve(f"test_pr/{name}", truth, given, step)
+            _add_embedding(board, model, data)
+            _add_hyperparameters(board, settings(trainer, model, data), result, step)
+            board.flush()
+
+
+def settings(trainer: L.Trainer, model: Classifier, data: DataModule) -> dict[str, Any]:
+    """What a run was built from, by the names that `conf/` has for it: plain values."""
+    sizes = {f"data.{k}": getattr(data, k) for k in ("batch_size", "train_size", "val_size")}
+    return {
+        "data": data.source.name,
+        **sizes,
+        **_named("augment", data.augment),
+        "model": model.name,
+        **{f"model.{k}": _plain(v) for k, v in model.hparams.items() if k != "name"},
+        **_named("optimizer", model._make_optimizer),
+        **_named("scheduler", model._make_scheduler),
+        "trainer.max_epochs": trainer.max_epochs,
+        "trainer.precision": str(trainer.precision),
+        "seed": data.seed,
+    }
+
+
+def _named(group: str, given: Any) -> dict[str, Any]:
+    """An object or function by its name, with its settings beside it."""
+    if isinstance(given, partial):
+        name, values = given.func.__name__, given.keywords
+    else:
+        name = "none" if given is None else getattr(given, "__name__", type(given).__name__)
+        values = getattr(given, "__dict__", {})
+    shown = {f"{group}.{k}": _plain(v) for k, v in values.items() if not k.startswith("_")}
+    return {group: name, **shown}
+
+
+def _plain(value: Any) -> str | float | None:
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def _boards(trainer: L.Trainer) -> Iterator["SummaryWriter"]:
+    if trainer.is_global_zero:
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                yield logger.experiment
+
+
+def _step(trainer: L.Trainer) -> int:
+    """That of the epoch's own scalars."""
+    return max(0, trainer.global_step - 1)
+
+
+def _add_f1(
+    board: "SummaryWriter", split: str, model: Classifier, classes: list[str], step: int
+) -> None:
+    for name, value in zip(classes, model.per_class["f1"].tolist(), strict=True):
+        board.add_scalar(f"{split}_f1/{name}", value, step)
+
+
+def _confusion(counts: Tensor, classes: list[str]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Counts `(K, K)` as a picture `(H, W, 3)`; without numbers, dark is the row's share."""
+    if len(classes) > _NUMBERED:
+        shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
+        grey = (255 * (1 - shares.sqrt())).round().to(torch.uint8)  # few are seen, too
+        large = _enlarged(grey[None, None], 600)[0, 0]
+        return large.unsqueeze(2).expand(-1, -1, 3).numpy()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from mnist_lab import figures
+
+    canvas: Any = FigureCanvasAgg(figures.confusion_matrix(counts, classes))  # untyped
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def _seen(model: Classifier, images: Tensor) -> Tensor:
+    """Images as the network is shown them, but for normalisation: `(N, 3, S, S)` uint8, on the
+    CPU."""
+    shown = model.preprocess(images.to(model.device)) * model.std + model.mean
+    levels = (255 * shown.float().clamp(0, 1)).round().to(torch.uint8).cpu()
+    return levels.expand(-1, 3, -1, -1)
+
+
+def _inputs(model: Classifier, data: DataModule) -> Tensor:
+    """Some training images as a picture `(3, H, W)`; with augmentation, on the right of it once
+    more as it left them."""
+    images = data.tensors("train")[0][:_SHOWN]
+    panels = [_seen(model, images)]
+    if data.augment is not None:
+        devices = [images.device] if images.is_cuda else []
+        with torch.random.fork_rng(devices):  # whoever goes on is left the same random numbers
+            panels.append(_seen(model, data.augment(images)))
+    gap = 2
+    tiled = [_tiled(_enlarged(panel, 56), 8, gap) for panel in panels]
+    return torch.cat([functional.pad(panel, (5 * gap, 0), value=255) for panel in tiled], 2)
+
+
+def _enlarged(images: Tensor, size: int) -> Tensor:
+    """Images `(N, C, H, W)` with every pixel repeated until they are about so large, or thinned."""
+    times, step = max(1, size // images.shape[3]), -(-images.shape[3] // size)
+    return images[..., ::step, ::step].repeat_interleave(times, 2).repeat_interleave(times, 3)
+
+
+def _tiled(images: Tensor, columns: int, gap: int = 0) -> Tensor:
+    """Images `(N, C, H, W)` uint8 side by side in one, row by row: `(C, height, width)`."""
+    cells = functional.pad(images, (0, gap, 0, gap), value=255)
+    rows = -(-len(cells) // columns)
+    table = cells.new_full((rows * columns, *cells.shape[1:]), 255)
+    table[: len(cells)] = cells
+    _, channels, height, width = cells.shape
+    table = table.view(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)
+    return table.reshape(channels, rows * height, columns * width)
+
+
+def _add_png(board: "SummaryWriter", tag: str, path: Path, step: int) -> None:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    with Image.open(path) as picture:
+        width, height = picture.size
+    content = path.read_bytes()
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=content)
+    _add(board, Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+
+
+def _add(board: Any, summary: Any, step: int) -> None:
+    board._get_file_writer().add_summary(summary, step)
+
+
+def _add_embedding(board: "SummaryWriter", model: Classifier, data: DataModule) -> None:
+    """The projector's files: vectors, labels and pictures of test images from all parts of it."""
+    import polars
+
+    images, labels = data.tensors("test")
+    every = -(-len(labels) // _EMBEDDED)
+    images, labels = images[::every].to(model.device), labels[::every].cpu()
+    found = inside.embedding(model, images)
+    if found is None:
+        return
+    vectors, logits = found
+    names = [" ".join(name.split()) for name in data.classes]
+    metadata = StringIO("label\tprediction\tindex\n")
+    metadata.seek(0, 2)
+    for number, (label, guess) in enumerate(zip(labels, logits.argmax(1), strict=True)):
+        metadata.write(f"{names[label]}\t{names[guess]}\t{number * every}\n")
+    pictures = _enlarged(_seen(model, images), 32)
+    sprite = _tiled(pictures, int(np.ceil(len(pictures) ** 0.5))).permute(1, 2, 0).numpy()
+    folder = Path(board.log_dir)
+    with whole(folder / "embedding.tsv", "wb") as file:
+        table = polars.DataFrame(vectors.numpy())
+        table.write_csv(file, include_header=False, separator="\t", float_precision=5)
+    with whole(folder / "embedding_labels.tsv") as file:
+        file.write(metadata.getvalue())
+    with whole(folder / "embedding_images.png", "wb") as file:
+        Image.fromarray(sprite).save(file, "PNG")
+    with whole(folder / "projector_config.pbtxt") as file:
+        file.write(_PROJECTOR.format(width=pictures.shape[3], height=pictures.shape[2]))
+
+
+_PROJECTOR = """\
+embeddings {{
+  tensor_name: "penultimate layer, test images"
+  tensor_path: "embedding.tsv"
+  metadata_path: "embedding_labels.tsv"
+  sprite {{
+    image_path: "embedding_images.png"
+    single_image_dim: {width}
+    single_image_dim: {height}
+  }}
+}}
+"""
+
+
+def _add_hyperparameters(
+    board: "SummaryWriter", given: Mapping[str, Any], result: Result, step: int
+) -> None:
+    """A row of the HParams tab, in which the columns of metrics are the same for all runs.
+
+    Lightning's and torch's own ways leave out the column of what a run doesn't have, and the tab
+    takes its columns from any one run.
+    """
+    from torch.utils.tensorboard.summary import hparams
+
+    values = {f"final/{key.replace('/', '_')}": each for key, each in result["metrics"].items()}
+    values |= {f"final/{key}": result[key] for key in _COUNTS}
+    values["final/fit_seconds"] = result["seconds"]["fit"]
+    for name, value in values.items():
+        if value is not None:
+            board.add_scalar(name, value, step)
+    for summary in hparams(dict(given), values):  # type: ignore[no-untyped-call]
+        _add(board, summary, step)

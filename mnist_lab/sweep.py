@@ -1,0 +1,241 @@
+"""Sweeps: whose a folder is, how each job ended, and the table of all of them.
+
+Imports nothing heavy, as `config`.
+"""
+
+import contextlib
+import json
+import logging
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from mnist_lab import FileOrSettingError, LabError, command
+from mnist_lab import folder as run_folder
+from mnist_lab.files import whole
+
+command.register_resolvers()  # in a launcher's workers, which import this for the callback's sake
+
+RECORD = "sweep.json"
+REASON = "failed.txt"  # in the folder of a job that could not be run to its end
+
+
+class SweepError(FileOrSettingError):
+    """A sweep that cannot be run as asked."""
+
+
+@dataclass
+class Sweep:
+    """The sweep that this process runs: the names of its jobs, as far as they are known before."""
+
+    folder: Path
+    jobs: list[str]
+    monitor: str
+    mode: str
+
+
+_running: Sweep | None = None
+
+
+class Start(Callback):
+    """Refuses a sweep before its first job, and before anything of another one is touched."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        global _running
+        try:
+            _running = _opened(config)
+        except (LabError, OmegaConfBaseException, HydraException) as error:
+            sys.exit(command.told(error))  # any exception, Hydra would only warn of
+        except OSError as error:
+            sys.exit(f"{config.hydra.sweep.dir}: cannot be written to: {error}")
+
+
+def _opened(cfg: DictConfig) -> Sweep:
+    hydra = cfg.hydra
+    params = [f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()]
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    overrides = parser.parse_overrides([*params, *hydra.overrides.task])
+    folder = Path(hydra.sweep.dir)
+    jobs = []
+    if hydra.sweeper._target_ == f"{BasicSweeper.__module__}.{BasicSweeper.__name__}":
+        (combinations,) = BasicSweeper.split_arguments(overrides, None)
+        jobs = [command.job_name(each) for each in combinations]
+        name, count = Counter(jobs).most_common(1)[0]
+        if count > 1:
+            raise SweepError(
+                f"{count} jobs of this sweep are the same: {name}; "
+                "each needs a value that changes its result"
+            )
+    settings = sorted({each.get_key_element().lstrip("+") for each in overrides} - {"sweep"})
+    settings = [f"study={cfg.sweep}" if each == "study" else each for each in settings]
+    _claim(folder, settings)
+    return Sweep(folder, jobs, cfg.monitor, cfg.mode)
+
+
+def _claim(folder: Path, settings: list[str]) -> None:
+    record = folder / RECORD
+    other = "; give this sweep a name of its own, sweep=NAME"
+    if record.exists():
+        try:
+            before = json.loads(record.read_text(encoding="utf-8"))["settings"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise SweepError(f"{record}: cannot be read: {error}") from error
+        if before != settings:
+            raise SweepError(f"{folder}: is a sweep of {', '.join(map(str, before))}{other}")
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise SweepError(f"{folder}: holds something that is no sweep{other}")
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        with whole(record) as file:
+            json.dump({"settings": settings}, file)
+
+
+@contextlib.contextmanager
+def job(cfg: DictConfig) -> Iterator[None]:
+    """Around one run: if it is a sweep's, a line on the console instead of all that it logs.
+
+    Why a job failed is left in its folder, for the table. Where there are several GPUs it has one
+    of them to itself.
+    """
+    hydra = HydraConfig.get()
+    if hydra.mode != RunMode.MULTIRUN:
+        yield
+        return
+    for handler in logging.root.handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.setLevel(logging.WARNING)
+    folder = Path(cfg.folder)
+    start, head = time.perf_counter(), f"#{hydra.job.num} {folder.name}:"
+    finished = (folder / "result.json").exists()
+    reason = folder / REASON
+    try:
+        reason.unlink(missing_ok=True)
+        with _own_gpu(cfg) if not finished else contextlib.nullcontext():
+            yield
+    except Exception as error:
+        text = str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
+        text = " ".join(text.split())
+        print(head, text, flush=True)
+        with contextlib.suppress(OSError), whole(reason) as file:  # it has been told
+            file.write(text + "\n")
+        raise
+    result = run_folder.read_result(folder) or {"metrics": {}}
+    spent = "finished before" if finished else f"{time.perf_counter() - start:.1f} s"
+    value = _number(result["metrics"].get(cfg.monitor))
+    print(head, f"{cfg.monitor} {value}, {spent}", flush=True)
+
+
+@contextlib.contextmanager
+def _own_gpu(cfg: DictConfig) -> Iterator[None]:
+    """Wait for one of this machine's GPUs that no other job of the sweep is using."""
+    import torch
+
+    count = torch.cuda.device_count()
+    trainer = cfg.trainer
+    if count < 2 or trainer.devices != 1 or trainer.accelerator not in ("auto", "gpu", "cuda"):
+        yield
+        return
+    while True:
+        for number in range(count):
+            name = f".gpu-{socket.gethostname()}-{number}"
+            lock = FileLock(Path(cfg.folder).parent / name, timeout=0)
+            try:
+                lock.acquire()
+            except Timeout:
+                continue
+            try:
+                trainer.devices = [number]
+                yield
+            finally:
+                lock.release()
+            return
+        time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def reported() -> Iterator[None]:
+    """Around a command that may run a sweep: the table of its jobs at the end, however it ends."""
+    global _running
+    _running = None
+    try:
+        yield
+    finally:
+        if _running is not None:
+            _report(_running)
+            _running = None
+
+
+def _report(sweep: Sweep) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    known = [
+        path.name
+        for path in sorted(sweep.folder.iterdir())
+        if (path / "config.yaml").exists() or (path / REASON).exists()
+    ]
+    rows = [_row(sweep.folder / name, sweep) for name in dict.fromkeys([*sweep.jobs, *known])]
+    rows.sort(key=lambda row: row[0])
+    test = sweep.monitor.replace("val/", "test/")
+    table = Table(title=Text(str(sweep.folder)), title_justify="left")
+    for name in ("#", "job", sweep.monitor, test, "epochs", "fit s"):
+        table.add_column(name, justify="left" if name == "job" else "right", overflow="fold")
+    table.add_column("")
+    for rank, (order, *cells) in enumerate(rows, 1):
+        table.add_row(*map(Text, [str(rank) if order[0] == 0 else "-", *cells]))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 160
+    console.print(table)
+    console.print(f"python -m mnist_lab.compare runs={sweep.folder}", markup=False, soft_wrap=True)
+
+
+def _row(folder: Path, sweep: Sweep) -> tuple[tuple[int, float], str, str, str, str, str, str]:
+    """What to sort by, then the cells."""
+    try:
+        result = run_folder.read_result(folder)
+    except run_folder.FolderError as error:
+        return (1, 0.0), folder.name, "-", "-", "-", "-", str(error)
+    if result is None or result["status"] == "diverged":
+        reason = folder / REASON
+        if result is not None:
+            state = f"diverged: {result.get('reason')}"
+        elif reason.exists():
+            state = f"failed: {reason.read_text(encoding='utf-8', errors='replace').strip()}"
+        else:
+            state = "unfinished" if (folder / "config.yaml").exists() else "not started"
+        return (1, 0.0), folder.name, "-", "-", "-", "-", state
+    value = result["metrics"].get(sweep.monitor)
+    order = 0.0 if value is None else -value if sweep.mode == "max" else value
+    test = result["metrics"].get(sweep.monitor.replace("val/", "test/"))
+    seconds = result.get("seconds", {}).get("fit")
+    return (
+        (0, order),
+        folder.name,
+        _number(value),
+        _number(test),
+        str(result.get("epochs")),
+        "-" if seconds is None else f"{seconds:.1f}",
+        "",
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

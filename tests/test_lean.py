@@ -1,0 +1,80 @@
+import lightning.pytorch as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.profilers import SimpleProfiler
+
+from mnist_lab.lean import lean
+from mnist_lab.models import MLP
+
+STEP_HOOKS = ("on_train_batch_start", "on_train_batch_end", "on_before_zero_grad")
+
+
+class Counting(Callback):
+    """One hook of a step, and one that is not of a step."""
+
+    def __init__(self) -> None:
+        self.steps = self.epochs = 0
+
+    def on_train_batch_end(self, *args) -> None:
+        self.steps += 1
+
+    def on_train_epoch_start(self, *args) -> None:
+        self.epochs += 1
+
+
+def fitted(digits, folder, make_lean: bool, **settings):
+    torch.manual_seed(0)
+    model, counting = MLP(hidden=[4]), Counting()
+    trainer = L.Trainer(
+        max_epochs=2,
+        accelerator="cpu",
+        default_root_dir=folder,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[counting, Callback()],
+        **settings,
+    )
+    if make_lean:
+        lean(trainer, model)
+    trainer.fit(model, datamodule=digits)
+    return model, counting, trainer
+
+
+def test_training_is_the_same_and_every_hook_that_does_something_is_called(digits, tmp_path):
+    plain, _, _ = fitted(digits, tmp_path, make_lean=False)
+    model, counting, trainer = fitted(digits, tmp_path, make_lean=True)
+    for name, weight in plain.state_dict().items():
+        assert torch.equal(model.state_dict()[name], weight), name
+    assert (counting.steps, counting.epochs) == (40, 2)  # 1,237 images in batches of 64, twice
+    empty = trainer.callbacks[1]
+    assert [getattr(empty, name) for name in STEP_HOOKS] == [None] * 3
+    assert callable(counting.on_train_batch_end)
+
+
+def test_a_profiler_that_was_asked_for_still_profiles(digits, tmp_path):
+    profiler = SimpleProfiler()
+    fitted(digits, tmp_path, make_lean=True, profiler=profiler)
+    assert len(profiler.recorded_durations["run_training_batch"]) == 40
+
+
+@pytest.mark.slow
+def test_a_compiled_network_trains_alike_and_its_weights_keep_their_names(digits, tmp_path):
+    models = {}
+    for compiled in (False, True):
+        torch.manual_seed(0)
+        models[compiled] = MLP(hidden=[4], compile=compiled)
+        trainer = L.Trainer(
+            max_epochs=1,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            default_root_dir=tmp_path,
+        )
+        trainer.fit(models[compiled], datamodule=digits)
+    torch.testing.assert_close(models[True].state_dict(), models[False].state_dict())
+    assert "compile" not in models[True].hparams
