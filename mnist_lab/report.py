@@ -100,7 +100,6 @@ def write_evaluation(folder: Path, numbers: Mapping[str, Any]) -> None:
     metrics, (low, high) = numbers["metrics"], numbers["accuracy_interval"]
     tiles = {
         "accuracy": _percent(metrics["accuracy"]),
-        "its 95 % interval": f"{100 * low:.2f} to {_percent(high)}",
         "loss": _number(metrics["loss"]),
         "F1 (macro)": _percent(metrics["f1"]),
         "calibration error": _percent(metrics["calibration_error"]),
@@ -117,6 +116,7 @@ def write_evaluation(folder: Path, numbers: Mapping[str, Any]) -> None:
     parts = [
         f"<h1>{title}</h1>",
         _tiles(tiles),
+        f"<p>95 % interval of the accuracy: {100 * low:.2f} to {_percent(high)}.</p>",
         f"<p>{escape(disputed(numbers))}</p>" if numbers["without_disputed"] else "",
         *_figures(
             folder,

@@ -99,7 +99,7 @@ def test_what_is_told(trained, lab_evaluate, tmp_path):
     assert f"│ accuracy          │ {found['metrics']['accuracy']:.4f}" in called.out
     low, high = found["accuracy_interval"]
     assert f"{low:.4f} to {high:.4f}" in called.out
-    assert f"<b>{100 * low:.2f} to {100 * high:.2f} %</b>" in page
+    assert f"interval of the accuracy: {100 * low:.2f} to {100 * high:.2f} %." in page
     assert f"<b>{100 * found['metrics']['accuracy']:.2f} %</b><span>accuracy" in page
     assert "{" not in page.partition("</style>")[2]
     for name, each in found["per_class"].items():
