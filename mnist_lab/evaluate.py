@@ -15,7 +15,7 @@ from mnist_lab import FileOrSettingError, LabError, command, config
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mnist_lab.data import DataModule
+    from mnist_lab.data import DataModule, Transform
     from mnist_lab.trained import Trained
 
 command.register_resolvers()
@@ -56,6 +56,8 @@ def _evaluate(cfg: DictConfig) -> None:
     settings = Settings(**plain)
     folder = Path(settings.output or f"outputs/evaluations/{command.moment()}")
     _refuse_taken(folder, settings.overwrite)
+    if not 0 <= settings.seed < 2**32:
+        raise FileOrSettingError(f"seed must lie between 0 and {2**32 - 1}, not {settings.seed}")
     paths = settings.checkpoint
     paths = [paths] if isinstance(paths, str) else paths
     if not paths:
@@ -70,11 +72,11 @@ def _evaluate(cfg: DictConfig) -> None:
     classes = members[0].classes
     for path, member in zip(paths, members, strict=True):
         _compare_classes(f"checkpoint={path}", member.classes, paths[0], classes)
-    data, chosen = _data(cfg, settings, members)
+    data, augment = _data(settings, paths, members)
     named = any(member.data is not None for member in members)
     if named or len(data.classes) != len(classes):
         _compare_classes(f"data={data.source.name}", data.classes, paths[0], classes)
-    images, labels = _images(data, chosen["augment"], settings)
+    images, labels = _images(data, augment, settings)
 
     models = [member.model for member in members]
     found = evaluate(
@@ -125,30 +127,40 @@ def _compare_classes(what: str, classes: list[str], first: str, expected: list[s
         raise FileOrSettingError(f"{what}: has the classes {told[0]}; {first} has {told[1]}")
 
 
+def _common_name(paths: list[str], members: list["Trained"]) -> str:
+    """The choice of `data` that all the networks were trained on."""
+    known = GlobalHydra.instance().config_loader().get_group_options("data")
+    names = [None if member.data is None else member.data.get("name") for member in members]
+    for path, name in zip(paths, names, strict=True):
+        if name not in known or name != names[0]:
+            what = "no dataset" if name is None else name
+            raise FileOrSettingError(
+                f"{path}: was trained on {what}: say data=NAME; there are {', '.join(known)}"
+            )
+    return str(names[0])
+
+
 def _data(
-    cfg: DictConfig, settings: Settings, members: list["Trained"]
-) -> tuple["DataModule", dict[str, Any]]:
-    """The dataset asked for, else the checkpoints' own, and `augment` beside it."""
+    settings: Settings, paths: list[str], members: list["Trained"]
+) -> tuple["DataModule", "Transform | None"]:
+    """The dataset asked for, else the checkpoints' own, and what damages its images."""
     from hydra import compose
 
     from mnist_lab.data import DataModule
 
-    described = [member.data or {} for member in members]
     given = HydraConfig.get().runtime.choices["data"]
-    name = given or described[0].get("name")
-    known = GlobalHydra.instance().config_loader().get_group_options("data")
-    if not given and (name not in known or any(each.get("name") != name for each in described)):
-        names = dict.fromkeys(str(each.get("name")) for each in described)
-        raise FileOrSettingError(
-            f"trained on {' and '.join(names)}: say data=NAME; there are {', '.join(known)}"
-        )
-    splits = [[each.get(key) for key in _SPLIT] for each in described if each.get("name") == name]
-    if settings.split != "test" and splits[1:] and any(each != splits[0] for each in splits):
-        raise FileOrSettingError(f"split={settings.split}: the checkpoints have different ones")
-    for value in splits[0] if splits else []:
-        if not isinstance(value, int | float | None):
-            raise FileOrSettingError(f"{settings.checkpoint}: its split is not described: {value}")
-    stored = dict(zip(_SPLIT, splits[0], strict=True)) if splits else {}
+    name = given or _common_name(paths, members)
+    stored: dict[str, Any] = {}
+    for path, member in zip(paths, members, strict=True):
+        if member.data is None or member.data.get("name") != name:
+            continue
+        found = {key: member.data.get(key) for key in _SPLIT}
+        for key, value in found.items():
+            if not isinstance(value, int | float | None):
+                raise FileOrSettingError(f"{path}: doesn't describe its split: {key}={value}")
+        if settings.split != "test" and stored and found != stored:
+            raise FileOrSettingError(f"split={settings.split}: the checkpoints have different ones")
+        stored = found
     cfg = compose(
         "evaluate",
         [
@@ -157,20 +169,23 @@ def _data(
             *([] if given else [f"data={name}"]),
         ],
     )
-    groups = OmegaConf.masked_copy(cfg, ["data", "augment"])
-    plain: Any = OmegaConf.to_container(groups, resolve=True, throw_on_missing=True)
+    for key in OmegaConf.missing_keys(cfg):  # with the whole key, which to_container doesn't say
+        raise FileOrSettingError(f"Missing mandatory value: {key}")
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
     config.check(plain["data"], DataModule, "data.")
-    built = config.build(plain)
-    return built["data"], built
+    built = config.build({key: plain[key] for key in ("data", "augment")})
+    return built["data"], built["augment"]
 
 
-def _images(data: "DataModule", augment: Any, settings: Settings) -> tuple["Tensor", "Tensor"]:
+def _images(
+    data: "DataModule", augment: "Transform | None", settings: Settings
+) -> tuple["Tensor", "Tensor"]:
     """Images and labels of the split, damaged where that is asked for."""
     import torch
 
     split = settings.split
     if split == "val" and not data.has_validation:
-        raise FileOrSettingError("split=val: the checkpoint was trained without validation images")
+        raise FileOrSettingError("split=val: there are no validation images")
     images, labels = data.tensors(split)
     if settings.inside is not None and not 0 <= settings.inside < len(images):
         raise FileOrSettingError(

@@ -31,7 +31,7 @@ _FIGURES = {
     "class_distribution": ("Dataset", ""),
     "samples": ("", "Images to train on, as they are stored."),
     "filters": ("Inside the network", ""),
-    "feature_maps": ("", "Every convolution's output for {image}."),
+    "feature_maps": ("", "Every convolution's output for {inside}."),
     "outputs": ("", "The probabilities of the classes for the same image."),
 }
 
@@ -100,7 +100,6 @@ def write_evaluation(folder: Path, numbers: Mapping[str, Any]) -> None:
     metrics, (low, high) = numbers["metrics"], numbers["accuracy_interval"]
     tiles = {
         "accuracy": _percent(metrics["accuracy"]),
-        "its 95 % interval": f"{100 * low:.2f} to {_percent(high)}",
         "loss": _number(metrics["loss"]),
         "F1 (macro)": _percent(metrics["f1"]),
         "calibration error": _percent(metrics["calibration_error"]),
@@ -117,6 +116,7 @@ def write_evaluation(folder: Path, numbers: Mapping[str, Any]) -> None:
     parts = [
         f"<h1>{title}</h1>",
         _tiles(tiles),
+        f"<p>95 % interval of the accuracy: {100 * low:.2f} to {_percent(high)}.</p>",
         f"<p>{escape(disputed(numbers))}</p>" if numbers["without_disputed"] else "",
         *_figures(
             folder,
@@ -178,8 +178,8 @@ def _tiles(tiles: Mapping[str, str]) -> str:
     return f'<div class="tiles">{"".join(cells)}</div>'
 
 
-def _figures(folder: Path, table: str, image: str) -> Iterator[str]:
-    """All of the folder, the table below that of classes; `image` is the one looked at inside."""
+def _figures(folder: Path, table: str, inside: str) -> Iterator[str]:
+    """All of the folder, the table below that of classes; `inside` says which image's maps."""
     order = list(_FIGURES)
 
     def place(path: Path) -> tuple[int, int, str]:
@@ -195,7 +195,7 @@ def _figures(folder: Path, table: str, image: str) -> Iterator[str]:
         heading, text = _FIGURES.get(name, (path.stem, ""))
         if name not in shown:
             yield f"<h2>{escape(heading)}</h2>" if heading else ""
-            yield f"<p>{escape(text.format(image=image))}</p>" if text else ""
+            yield f"<p>{escape(text.format(inside=inside))}</p>" if text else ""
         shown.add(name)
         data = base64.b64encode(content).decode()
         # A narrow screen shows a part of it, large enough to read, and scrolls to the rest.

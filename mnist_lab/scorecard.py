@@ -31,7 +31,7 @@ def content(found: Evaluation, disputed: Sequence[int] = ()) -> dict[str, Any]:
     Raises:
         FileOrSettingError: there are no images of such indices.
     """
-    count = len(found.labels)
+    count, disputed = len(found.labels), sorted(set(disputed))
     wrong = [index for index in disputed if not 0 <= index < count]
     if wrong:
         raise FileOrSettingError(f"disputed: there is no image {wrong[0]} among {count}")
@@ -47,7 +47,7 @@ def content(found: Evaluation, disputed: Sequence[int] = ()) -> dict[str, Any]:
         "accuracy_interval": [shortest(bound) for bound in found.interval],
         "without_disputed": rest
         and {
-            "disputed": list(disputed),
+            "disputed": disputed,
             "images": len(rest.labels),
             "accuracy": shortest(rest.accuracy),
             "accuracy_interval": [shortest(bound) for bound in rest.interval],

@@ -118,7 +118,7 @@ def test_shifts_are_the_nearest_and_averaged(split):
     assert set(SHIFTS[:9]) == {(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)}
     # The digits' border of four pixels is black: what goes out and comes in is the same.
     moved = [images.roll((y, x), (2, 3)) for x, y in SHIFTS]
-    for count in (5, 25):
+    for count in (2, 3, 5, 25):  # two and three lie to one side
         each = [shown(model, copy) for model in members for copy in moved[:count]]
         found = evaluate(members, images, labels, classes, tta=count)
         np.testing.assert_allclose(found.probabilities, np.mean(each, 0), rtol=1e-6)

@@ -1,6 +1,7 @@
 """Every command and every example in README.md, as it stands there."""
 
 import importlib.util
+import json
 import re
 import shutil
 import sys
@@ -31,6 +32,7 @@ def arguments_of(command: str) -> list[str]:
 
 
 TRAIN = arguments_of("train")
+EVALUATE = arguments_of("evaluate")
 PREDICT = arguments_of("predict")
 COMPARE = arguments_of("compare")
 MAKE = [line.removeprefix("make ") for line in LINES if line.startswith("make ")]
@@ -38,9 +40,10 @@ MAKE = [line.removeprefix("make ") for line in LINES if line.startswith("make ")
 
 def test_the_readme_has_what_is_tested_here():
     assert len(TRAIN) >= 6
+    assert len(EVALUATE) >= 4
     assert len(PREDICT) >= 3
     assert len(COMPARE) >= 2
-    assert len(LINES) == len(TRAIN) + len(PREDICT) + len(COMPARE) + len(MAKE)
+    assert len(LINES) == sum(map(len, (TRAIN, EVALUATE, PREDICT, COMPARE, MAKE)))
 
 
 @pytest.fixture
@@ -91,6 +94,18 @@ def test_predict_commands(lab_train, own_files, tmp_path, monkeypatch):
     assert lines == {"photo.csv": 2, "pictures.csv": 361, "submission.csv": 361}
 
 
+def test_evaluate_commands(lab_train, lab_evaluate, own_files, tmp_path):
+    lab_train("data=digits", "trainer.max_epochs=1", "hydra.run.dir=outputs/first")
+    shutil.copytree(tmp_path / "outputs/first", tmp_path / "outputs/second")
+    for arguments in EVALUATE:
+        called = lab_evaluate(*arguments.split())
+        assert called.status == 0, called.err
+    made = list(tmp_path.rglob("evaluation.json"))
+    assert len(made) == len(EVALUATE)
+    images = sorted(json.loads(path.read_text())["images"] for path in made)
+    assert images == [200, 292, 360, 360, 360]  # 292: 360 pictures less a tenth, less a tenth
+
+
 @pytest.mark.parametrize("arguments", COMPARE)
 def test_compare_commands(arguments, write_run, lab_compare, tmp_path):
     write_run("a")
@@ -124,5 +139,5 @@ def test_python_example(tmp_path, monkeypatch, capsys):
     (source,) = (x for x in blocks("python") if "run.train" in x)
     exec(source, {})
     assert (tmp_path / "outputs/first/result.json").exists()
-    accuracy = float(capsys.readouterr().out.split("\n")[-3])
+    accuracy = float(capsys.readouterr().out.split("\n")[-4])
     assert 0.5 < accuracy <= 1
