@@ -84,9 +84,7 @@ def job_name(overrides: Sequence[str]) -> str:
     kept = {key: given[key] for key in sorted(given) if not without_influence(key)}
     last = {key: key.rpartition(".")[2] for key in kept}
     often = Counter(last.values())
-    names = {
-        key: key if often[last[key]] > 1 or key.startswith("~") else last[key] for key in kept
-    }
+    names = {key: key if often[last[key]] > 1 or key.startswith("~") else last[key] for key in kept}
     full = "_".join(f"{names[key]}-{value}" for key, value in kept.items())
     bare = {key: Path(value).name.strip("[](){}'\"") for key, value in kept.items()}
     name = "_".join(f"{names[key]}-{value}" for key, value in bare.items())

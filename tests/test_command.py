@@ -4,6 +4,7 @@ import logging
 import re
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from mnist_lab.command import MAX_JOB_NAME, LogFile, job_name
 
@@ -13,7 +14,7 @@ from mnist_lab.command import MAX_JOB_NAME, LogFile, job_name
     [
         (["seed=1", "data.batch_size=32"], "batch_size-32_seed-1"),
         (["data.batch_size=32", "seed=1", "sweep=a", "study=b"], "batch_size-32_seed-1"),
-        (["+trainer.max_steps=9", "++optimizer.lr=1e-3"], "lr-1e-3_max_steps-9"),
+        (["+trainer.max_steps=9", "++optimizer.lr=1e+30"], "lr-1e+30_max_steps-9"),
         (["data.seed=1", "seed=2"], "data.seed-1_seed-2"),
         (["data.root=/a/b", "data.device=cpu", "trainer.logger.tensorboard=null"], "job"),
         (["augment=none"], "augment-none"),
@@ -21,6 +22,8 @@ from mnist_lab.command import MAX_JOB_NAME, LogFile, job_name
 )
 def test_a_job_is_named_by_what_determines_its_result(overrides, name):
     assert job_name(overrides) == name
+    (parsed,) = OverridesParser.create().parse_overrides([f"checkpoint=outputs/sweeps/a/{name}"])
+    assert parsed.value() == f"outputs/sweeps/a/{name}"
 
 
 @pytest.mark.parametrize(
