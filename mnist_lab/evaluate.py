@@ -158,7 +158,12 @@ def _data(
         for key, value in found.items():
             if not isinstance(value, int | float | None):
                 raise FileOrSettingError(f"{path}: doesn't describe its split: {key}={value}")
-        if settings.split != "test" and stored and found != stored:
+        test_size = member.data.get("test_size")
+        if isinstance(test_size, int | float):  # of a dataset without a test split of its own
+            found["source.test_size"] = test_size
+        elif settings.split == "test":
+            found = {}
+        if stored not in ({}, found):
             raise FileOrSettingError(f"split={settings.split}: the checkpoints have different ones")
         stored = found
     cfg = compose(

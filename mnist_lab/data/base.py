@@ -27,7 +27,11 @@ class Source(ABC):
         name: what the dataset is called in results.
         classes: the classes' names, in the order of their labels.
         sizes: images per split, where known before anything is read.
+
+    `test_size` is how much of the images becomes the test split where the dataset has none.
     """
+
+    test_size: int | float | None = None
 
     def __init__(self, name: str, classes: Sequence[str], sizes: Mapping[Split, int]) -> None:
         self.name, self.classes, self.sizes = name, list(classes), dict(sizes)

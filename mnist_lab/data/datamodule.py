@@ -143,6 +143,7 @@ class DataModule(L.LightningDataModule):
             "val_size": self.val_size,
             "train_size": self.train_size,
             "split_seed": self.split_seed,
+            "test_size": self.source.test_size,
         }
 
     def train_dataloader(self) -> TensorLoader:

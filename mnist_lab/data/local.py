@@ -40,6 +40,7 @@ class _LocalSource(Source):
     def _divided(self, images: Tensor, labels: Tensor) -> dict[Split, tuple[Tensor, Tensor]]:
         """A part of the images, the same in every run, as test split."""
         try:
+            assert self.test_size is not None
             size = count("data.source.test_size", self.test_size, len(labels))
         except ValueError as error:
             raise DataError(str(error)) from None

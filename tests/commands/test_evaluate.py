@@ -412,3 +412,20 @@ def test_mnist(mnist, mnist_root, lab_evaluate, tmp_path, monkeypatch):
         monkeypatch.setattr(sys, "argv", ["predict", *arguments])
         command.run(predict.main)
         assert [row["prediction"] for row in rows(tmp_path / f"{source}.out")] == expected
+
+
+def test_a_test_split_that_was_cut_off_is_cut_off_again(lab_train, lab_evaluate, tmp_path):
+    images, labels = Digits().read(None, "test")
+    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+        folder = tmp_path / "own" / str(int(label))
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0].numpy()).save(folder / f"{index}.png")
+    own = ["data=folder", "data.root=own"]
+    sizes = ["data.source.test_size=0.25", "data.val_size=50"]
+    called = lab_train(*own, *sizes, "trainer.max_epochs=1", "hydra.run.dir=run")
+    assert called.status == 0, called.err
+    called = lab_evaluate("checkpoint=run", *own, "output=out")
+    assert called.status == 0, called.err
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert read(tmp_path / "out")["images"] == 90
+    assert read(tmp_path / "out")["metrics"]["accuracy"] == result["metrics"]["test/accuracy"]
