@@ -23,27 +23,14 @@ from torchmetrics.classification import (
 )
 
 from mnist_lab.models.schedules import constant
+from mnist_lab.models.tally import Tally
 
-_COUNTED_TOGETHER = 100  # batches
 _PARTS = 128  # of a grey level, in resized images
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer, int], LRScheduler | None]
 
-Activation = Literal["relu", "tanh", "sigmoid", "gelu", "silu", "leaky_relu"]
 ADAM: MakeOptimizer = partial(Adam, lr=1e-3)
-
-ACTIVATIONS: dict[Activation, type[nn.Module]] = {
-    "relu": nn.ReLU,
-    "tanh": nn.Tanh,
-    "sigmoid": nn.Sigmoid,
-    "gelu": nn.GELU,
-    "silu": nn.SiLU,
-    "leaky_relu": nn.LeakyReLU,
-}
-
-Norm = Literal["after", "before", "none"]
-"""Where batch normalisation stands: after the activation, before it, or nowhere."""
 
 
 class Shared(TypedDict, total=False):
@@ -84,7 +71,6 @@ class Classifier(L.LightningModule):
     network: nn.Module
     mean: Tensor
     std: Tensor
-    _sums: Tensor
 
     def __init__(
         self,
@@ -130,10 +116,7 @@ class Classifier(L.LightningModule):
         pixel = torch.zeros(1, 1, 1, 1, dtype=torch.uint8)
         self.example_input_array = pixel.expand(1, in_channels, 28, 28)  # takes no memory
 
-        # Training: sums of loss and of hits, and the number of images, of the epoch so far, but
-        # for the latest batches, of which losses, logits and labels wait to be counted together.
-        self.register_buffer("_sums", torch.zeros(3), persistent=False)
-        self._uncounted: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._tally = Tally()
         self._metrics, self._losses = nn.ModuleDict(), nn.ModuleDict()  # by split, from setup on
         self.confusion: dict[str, Tensor] = {}
         """Counts `(K, K)` of the last evaluation by split; rows are the truth."""
@@ -210,23 +193,18 @@ class Classifier(L.LightningModule):
         images, labels = batch
         logits = self(images)
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        # A sum and an accuracy at every step would take as long as a small network's forward pass.
-        self._uncounted.append((loss.detach().view(1) * len(labels), logits.detach(), labels))
-        if (batch_idx + 1) % _COUNTED_TOGETHER == 0:
-            self._sums += self._count()
-            self._uncounted.clear()
+        self._tally.add(loss, logits, labels, batch_idx)
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self.log("train/loss_step", loss.detach())
             self.log("lr_step", self._learning_rate())
         return loss
 
     def on_train_epoch_end(self) -> None:
-        sums = self.trainer.strategy.reduce(self._sums + self._count(), reduce_op="sum")
+        sums = self.trainer.strategy.reduce(self._tally.totals(), reduce_op="sum")
         assert isinstance(sums, Tensor)
         self.log_dict({"train/loss": sums[0] / sums[2], "train/accuracy": sums[1] / sums[2]})
         self.log("lr", self._learning_rate())
-        self._sums.zero_()
-        self._uncounted.clear()
+        self._tally.reset()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         return self._evaluation_step("val", batch)
@@ -247,7 +225,7 @@ class Classifier(L.LightningModule):
 
     def running(self) -> tuple[float, float]:
         """Mean training loss and accuracy of this process's batches of the epoch so far."""
-        loss, hits, count = (self._sums + self._count()).tolist()
+        loss, hits, count = self._tally.totals().tolist()
         return loss / max(count, 1), hits / max(count, 1)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -265,16 +243,12 @@ class Classifier(L.LightningModule):
         checkpoint["mnist_lab"] = {
             "class": f"{type(self).__module__}.{type(self).__qualname__}",
             "data": datamodule.description() if datamodule is not None else None,
-            "sums": self._sums.clone(),
-            "uncounted": [torch.cat(parts) for parts in zip(*self._uncounted, strict=True)],
+            **self._tally.state(),
             "metrics": {k: shortest(v) for k, v in self.trainer.callback_metrics.items()},
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._sums.copy_(checkpoint["mnist_lab"]["sums"])
-        if uncounted := checkpoint["mnist_lab"]["uncounted"]:
-            losses, logits, labels = (part.to(self.device) for part in uncounted)
-            self._uncounted = [(losses, logits, labels)]
+        self._tally.restore(checkpoint["mnist_lab"])
 
     def _evaluation_step(self, split: str, batch: tuple[Tensor, Tensor]) -> Tensor:
         images, labels = batch
@@ -300,14 +274,6 @@ class Classifier(L.LightningModule):
         assert isinstance(metrics, MetricCollection)
         assert isinstance(loss, MeanMetric)
         return metrics, loss
-
-    def _count(self) -> Tensor:
-        """Sum of losses, hits, and number, of the training images not counted yet."""
-        if not self._uncounted:
-            return torch.zeros_like(self._sums)
-        losses, logits, labels = (torch.cat(parts) for parts in zip(*self._uncounted, strict=True))
-        hits = (logits.argmax(1) == labels).sum()
-        return torch.stack([losses.sum(), hits, torch.full_like(hits, len(labels))])
 
     def _total_steps(self) -> int:
         # Not `estimated_stepping_batches`: asked this early, it sets the training loader up before

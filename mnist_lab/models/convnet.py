@@ -6,8 +6,8 @@ from typing import Literal, Unpack
 import torch
 from torch import nn
 
-from mnist_lab.models.classifier import ACTIVATIONS, Activation, Classifier, Norm, Shared
-from mnist_lab.models.mlp import dense
+from mnist_lab.models.classifier import Classifier, Shared
+from mnist_lab.models.layers import ACTIVATIONS, Activation, Norm, dense
 
 
 class ConvNet(Classifier):

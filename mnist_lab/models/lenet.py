@@ -5,8 +5,8 @@ from typing import Literal, Unpack
 
 from torch import nn
 
-from mnist_lab.models.classifier import ACTIVATIONS, Activation, Classifier, Shared
-from mnist_lab.models.mlp import dense
+from mnist_lab.models.classifier import Classifier, Shared
+from mnist_lab.models.layers import ACTIVATIONS, Activation, dense
 
 
 class LeNet(Classifier):

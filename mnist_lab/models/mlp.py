@@ -6,7 +6,8 @@ from typing import Unpack
 
 from torch import nn
 
-from mnist_lab.models.classifier import ACTIVATIONS, Activation, Classifier, Norm, Shared
+from mnist_lab.models.classifier import Classifier, Shared
+from mnist_lab.models.layers import Activation, Norm, dense
 
 
 class MLP(Classifier):
@@ -32,13 +33,3 @@ class MLP(Classifier):
         for inputs, outputs in pairwise(sizes):
             layers += dense(inputs, outputs, activation, norm, dropout)
         self.network = nn.Sequential(*layers, nn.Linear(sizes[-1], self.num_classes))
-
-
-def dense(
-    inputs: int, outputs: int, activation: Activation, norm: Norm = "none", dropout: float = 0.0
-) -> list[nn.Module]:
-    """One fully connected hidden layer with what belongs to it."""
-    parts: list[nn.Module] = [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
-    if norm != "none":
-        parts.insert({"before": 1, "after": 2}[norm], nn.BatchNorm1d(outputs))
-    return [*parts, nn.Dropout(dropout)] if dropout else parts

@@ -1,0 +1,29 @@
+"""What networks are put together from."""
+
+from typing import Literal
+
+from torch import nn
+
+Activation = Literal["relu", "tanh", "sigmoid", "gelu", "silu", "leaky_relu"]
+
+ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "sigmoid": nn.Sigmoid,
+    "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "leaky_relu": nn.LeakyReLU,
+}
+
+Norm = Literal["after", "before", "none"]
+"""Where batch normalisation stands: after the activation, before it, or nowhere."""
+
+
+def dense(
+    inputs: int, outputs: int, activation: Activation, norm: Norm = "none", dropout: float = 0.0
+) -> list[nn.Module]:
+    """One fully connected hidden layer with what belongs to it."""
+    parts: list[nn.Module] = [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
+    if norm != "none":
+        parts.insert({"before": 1, "after": 2}[norm], nn.BatchNorm1d(outputs))
+    return [*parts, nn.Dropout(dropout)] if dropout else parts
