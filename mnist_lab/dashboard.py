@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
-from io import StringIO
 from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
@@ -18,11 +17,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from mnist_lab import inside
 from mnist_lab.callbacks import Predictions
 from mnist_lab.data import DataModule
-from mnist_lab.files import whole
 from mnist_lab.models import Classifier
+from mnist_lab.projector import enlarged, seen, tiled, write_embedding
 
 if TYPE_CHECKING:  # takes a while
     from torch.utils.tensorboard import SummaryWriter
@@ -33,7 +31,7 @@ FIGURES = {"confusion_matrix": "test/confusion", "mistakes": "mistakes", "filter
 """Which of the run's figures are shown, and as what."""
 
 _NUMBERED = 20  # classes: the time of a matrix with its counts written in grows with their square
-_EMBEDDED, _SHOWN = 1000, 32  # images
+_SHOWN = 32  # images
 
 # The same in all runs: charts that differ would stand beside each other.
 _LAYOUT = {
@@ -137,7 +135,7 @@ class Dashboard(Callback):
             for index, name in enumerate(data.classes):
                 truth, given = labels == index, probabilities[:, index]
                 board.add_pr_curve(f"test_pr/{name}", truth, given, step)
-            _add_embedding(board, model, data)
+            write_embedding(Path(board.log_dir), model, data)
             _add_hyperparameters(board, settings(trainer, model, data), result, step)
             board.flush()
 
@@ -198,7 +196,7 @@ def _confusion(counts: Tensor, classes: list[str]) -> np.ndarray[Any, np.dtype[n
     if len(classes) > _NUMBERED:
         shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
         grey = (255 * (1 - shares.sqrt())).round().to(torch.uint8)  # few are seen, too
-        large = _enlarged(grey[None, None], 600)[0, 0]
+        large = enlarged(grey[None, None], 600)[0, 0]
         return large.unsqueeze(2).expand(-1, -1, 3).numpy()
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
@@ -209,43 +207,18 @@ def _confusion(counts: Tensor, classes: list[str]) -> np.ndarray[Any, np.dtype[n
     return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
-def _seen(model: Classifier, images: Tensor) -> Tensor:
-    """Images as the network is shown them, but for normalisation: `(N, 3, S, S)` uint8, on the
-    CPU."""
-    shown = model.preprocess(images.to(model.device)) * model.std + model.mean
-    levels = (255 * shown.float().clamp(0, 1)).round().to(torch.uint8).cpu()
-    return levels.expand(-1, 3, -1, -1)
-
-
 def _inputs(model: Classifier, data: DataModule) -> Tensor:
     """Some training images as a picture `(3, H, W)`; with augmentation, on the right of it once
     more as it left them."""
     images = data.tensors("train")[0][:_SHOWN]
-    panels = [_seen(model, images)]
+    panels = [seen(model, images)]
     if data.augment is not None:
         devices = [images.device] if images.is_cuda else []
         with torch.random.fork_rng(devices):  # whoever goes on is left the same random numbers
-            panels.append(_seen(model, data.augment(images)))
+            panels.append(seen(model, data.augment(images)))
     gap = 2
-    tiled = [_tiled(_enlarged(panel, 64), 8, gap) for panel in panels]
+    tiled = [tiled(enlarged(panel, 64), 8, gap) for panel in panels]
     return torch.cat([functional.pad(panel, (10 * gap, 0), value=255) for panel in tiled], 2)
-
-
-def _enlarged(images: Tensor, size: int) -> Tensor:
-    """Images `(N, C, H, W)` with every pixel repeated until they are about so large, or thinned."""
-    times, step = max(1, size // images.shape[3]), -(-images.shape[3] // size)
-    return images[..., ::step, ::step].repeat_interleave(times, 2).repeat_interleave(times, 3)
-
-
-def _tiled(images: Tensor, columns: int, gap: int = 0) -> Tensor:
-    """Images `(N, C, H, W)` uint8 side by side in one, row by row: `(C, height, width)`."""
-    cells = functional.pad(images, (0, gap, 0, gap), value=255)
-    rows = -(-len(cells) // columns)
-    table = cells.new_full((rows * columns, *cells.shape[1:]), 255)
-    table[: len(cells)] = cells
-    _, channels, height, width = cells.shape
-    table = table.view(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)
-    return table.reshape(channels, rows * height, columns * width)
 
 
 def _add_png(board: "SummaryWriter", tag: str, path: Path, step: int) -> None:
@@ -260,49 +233,6 @@ def _add_png(board: "SummaryWriter", tag: str, path: Path, step: int) -> None:
 
 def _add(board: Any, summary: Any, step: int) -> None:
     board._get_file_writer().add_summary(summary, step)
-
-
-def _add_embedding(board: "SummaryWriter", model: Classifier, data: DataModule) -> None:
-    """The projector's files: vectors, labels and pictures of test images from all parts of it."""
-    import polars
-
-    images, labels = data.tensors("test")
-    every = -(-len(labels) // _EMBEDDED)
-    images, labels = images[::every].to(model.device), labels[::every].cpu()
-    vectors = inside.embedding(model, images)
-    with torch.no_grad():
-        guesses = model.eval()(images).argmax(1).cpu()
-    names = [" ".join(name.split()) for name in data.classes]
-    metadata = StringIO("label\tprediction\tindex\n")
-    metadata.seek(0, 2)
-    for number, (label, guess) in enumerate(zip(labels, guesses, strict=True)):
-        metadata.write(f"{names[label]}\t{names[guess]}\t{number * every}\n")
-    pictures = _enlarged(_seen(model, images), 32)
-    sprite = _tiled(pictures, int(np.ceil(len(pictures) ** 0.5))).permute(1, 2, 0).numpy()
-    folder = Path(board.log_dir)
-    with whole(folder / "embedding.tsv", "wb") as file:
-        table = polars.DataFrame(vectors.numpy())
-        table.write_csv(file, include_header=False, separator="\t", float_precision=5)
-    with whole(folder / "embedding_labels.tsv") as file:
-        file.write(metadata.getvalue())
-    with whole(folder / "embedding_images.png", "wb") as file:
-        Image.fromarray(sprite).save(file, "PNG")
-    with whole(folder / "projector_config.pbtxt") as file:
-        file.write(_PROJECTOR.format(width=pictures.shape[3], height=pictures.shape[2]))
-
-
-_PROJECTOR = """\
-embeddings {{
-  tensor_name: "penultimate layer, test images"
-  tensor_path: "embedding.tsv"
-  metadata_path: "embedding_labels.tsv"
-  sprite {{
-    image_path: "embedding_images.png"
-    single_image_dim: {width}
-    single_image_dim: {height}
-  }}
-}}
-"""
 
 
 def _add_hyperparameters(

@@ -1,0 +1,84 @@
+"""What TensorBoard's projector reads: an embedding with labels and pictures of its images."""
+
+from io import StringIO
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from mnist_lab import inside
+from mnist_lab.data import DataModule
+from mnist_lab.files import whole
+from mnist_lab.models import Classifier
+
+_EMBEDDED = 1000  # images
+
+
+def write_embedding(folder: Path, model: Classifier, data: DataModule) -> None:
+    """The projector's files: vectors, labels and pictures of test images from all parts of it."""
+    import polars
+
+    images, labels = data.tensors("test")
+    every = -(-len(labels) // _EMBEDDED)
+    images, labels = images[::every].to(model.device), labels[::every].cpu()
+    vectors = inside.embedding(model, images)
+    with torch.no_grad():
+        guesses = model.eval()(images).argmax(1).cpu()
+    names = [" ".join(name.split()) for name in data.classes]
+    metadata = StringIO("label\tprediction\tindex\n")
+    metadata.seek(0, 2)
+    for number, (label, guess) in enumerate(zip(labels, guesses, strict=True)):
+        metadata.write(f"{names[label]}\t{names[guess]}\t{number * every}\n")
+    pictures = enlarged(seen(model, images), 32)
+    sprite = tiled(pictures, int(np.ceil(len(pictures) ** 0.5))).permute(1, 2, 0).numpy()
+    with whole(folder / "embedding.tsv", "wb") as file:
+        table = polars.DataFrame(vectors.numpy())
+        table.write_csv(file, include_header=False, separator="\t", float_precision=5)
+    with whole(folder / "embedding_labels.tsv") as file:
+        file.write(metadata.getvalue())
+    with whole(folder / "embedding_images.png", "wb") as file:
+        Image.fromarray(sprite).save(file, "PNG")
+    with whole(folder / "projector_config.pbtxt") as file:
+        file.write(_PROJECTOR.format(width=pictures.shape[3], height=pictures.shape[2]))
+
+
+_PROJECTOR = """\
+embeddings {{
+  tensor_name: "penultimate layer, test images"
+  tensor_path: "embedding.tsv"
+  metadata_path: "embedding_labels.tsv"
+  sprite {{
+    image_path: "embedding_images.png"
+    single_image_dim: {width}
+    single_image_dim: {height}
+  }}
+}}
+"""
+
+
+def seen(model: Classifier, images: Tensor) -> Tensor:
+    """Images as the network is shown them, but for normalisation: `(N, 3, S, S)` uint8, on the
+    CPU."""
+    shown = model.preprocess(images.to(model.device)) * model.std + model.mean
+    levels = (255 * shown.float().clamp(0, 1)).round().to(torch.uint8).cpu()
+    return levels.expand(-1, 3, -1, -1)
+
+
+def enlarged(images: Tensor, size: int) -> Tensor:
+    """Images `(N, C, H, W)` with every pixel repeated until they are about so large, or thinned."""
+    times, step = max(1, size // images.shape[3]), -(-images.shape[3] // size)
+    return images[..., ::step, ::step].repeat_interleave(times, 2).repeat_interleave(times, 3)
+
+
+def tiled(images: Tensor, columns: int, gap: int = 0) -> Tensor:
+    """Images `(N, C, H, W)` uint8 side by side in one, row by row: `(C, height, width)`."""
+    cells = functional.pad(images, (0, gap, 0, gap), value=255)
+    rows = -(-len(cells) // columns)
+    table = cells.new_full((rows * columns, *cells.shape[1:]), 255)
+    table[: len(cells)] = cells
+    _, channels, height, width = cells.shape
+    table = table.view(rows, columns, channels, height, width).permute(2, 0, 3, 1, 4)
+    return table.reshape(channels, rows * height, columns * width)
