@@ -21,7 +21,7 @@ import torch
 import yaml
 
 from mnist_lab import LabError, folder, models
-from mnist_lab.data import DataError
+from mnist_lab.data import FileError
 from mnist_lab.data.idx import read_idx
 from mnist_lab.folder import FolderError
 from mnist_lab.models import MLP, CheckpointError, checkpoint
@@ -888,5 +888,5 @@ def test_an_idx_header_that_claims_too_much_takes_no_memory(shape, rest, tmp_pat
     path = tmp_path / "images"
     path.write_bytes(struct.pack(f">4B{len(shape)}I", 0, 0, 8, len(shape), *shape) + bytes(rest))
     outcome = apart(read_idx, path)
-    assert outcome.told.startswith(f"{DataError.__name__}: {path}: ")
+    assert outcome.told.startswith(f"{FileError.__name__}: {path}: ")
     assert outcome.megabytes < ALLOWED_MEGABYTES
