@@ -19,7 +19,6 @@ from benchmarks.sides import Bare, Floor, Ours, Templates, known_recipe, setting
 from mnist_lab import config, run
 from mnist_lab.data import DataModule
 from mnist_lab.data.sources import Source, Split
-from mnist_lab.train import _quieten
 
 MLP = ("model=mlp", "model.hidden=[128,64]", "model.norm=after", "model.dropout=0")
 BARE = "bare loop, tensors in memory"
@@ -225,7 +224,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks"))
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    _quieten()
+    run.quieten()
     logging.disable(logging.INFO)
     common = [f"trainer.accelerator={given.device}"]
     print(machine(given.device), HEAD, sep="\n\n", flush=True)
