@@ -17,12 +17,13 @@ from torch.utils.data import DataLoader, Subset
 from torchmetrics.classification import MulticlassAccuracy
 from torchvision import datasets, transforms
 
-from mnist_lab import config, run
+from mnist_lab import command, config, run
 from mnist_lab.data import DataModule
 from mnist_lab.data.loader import TensorLoader
 from mnist_lab.models import Classifier
 from mnist_lab.models.checkpoint import CheckpointIO
 
+command.register_resolvers()
 _NO_STOPPING = "trainer.callbacks.early_stopping=null"  # there is nothing to go by
 
 

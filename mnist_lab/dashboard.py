@@ -217,8 +217,8 @@ def _inputs(model: Classifier, data: DataModule) -> Tensor:
         with torch.random.fork_rng(devices):  # whoever goes on is left the same random numbers
             panels.append(seen(model, data.augment(images)))
     gap = 2
-    tiled = [tiled(enlarged(panel, 64), 8, gap) for panel in panels]
-    return torch.cat([functional.pad(panel, (10 * gap, 0), value=255) for panel in tiled], 2)
+    sheets = [tiled(enlarged(panel, 64), 8, gap) for panel in panels]
+    return torch.cat([functional.pad(panel, (10 * gap, 0), value=255) for panel in sheets], 2)
 
 
 def _add_png(board: "SummaryWriter", tag: str, path: Path, step: int) -> None:
