@@ -53,8 +53,8 @@ def embedding(model: Classifier, images: Tensor) -> Tensor:
     training = model.training
     try:
         with torch.no_grad():
-            for start in range(0, len(images), 1000):
-                batch = images[start : start + 1000]
+            for start in range(0, len(images), 250):
+                batch = images[start : start + 250]
                 given.append(batch)
                 model.eval()(batch.to(model.device))
     finally:

@@ -19,14 +19,13 @@ _EMBEDDED = 1000  # images
 
 def write_embedding(folder: Path, model: Classifier, data: DataModule) -> None:
     """The projector's files: vectors, labels and pictures of test images from all parts of it."""
-    import polars
-
     images, labels = data.tensors("test")
     every = -(-len(labels) // _EMBEDDED)
     images, labels = images[::every].to(model.device), labels[::every].cpu()
     vectors = inside.embedding(model, images)
     with torch.no_grad():
-        guesses = model.eval()(images).argmax(1).cpu()
+        parts = [images[start : start + 250] for start in range(0, len(images), 250)]
+        guesses = torch.cat([model.eval()(part).argmax(1).cpu() for part in parts])
     names = [" ".join(name.split()) for name in data.classes]
     metadata = StringIO("label\tprediction\tindex\n")
     metadata.seek(0, 2)
@@ -35,8 +34,7 @@ def write_embedding(folder: Path, model: Classifier, data: DataModule) -> None:
     pictures = enlarged(seen(model, images), 32)
     sprite = tiled(pictures, int(np.ceil(len(pictures) ** 0.5))).permute(1, 2, 0).numpy()
     with whole(folder / "embedding.tsv", "wb") as file:
-        table = polars.DataFrame(vectors.numpy())
-        table.write_csv(file, include_header=False, separator="\t", float_precision=5)
+        np.savetxt(file, vectors.numpy(), fmt="%.5f", delimiter="\t")
     with whole(folder / "embedding_labels.tsv") as file:
         file.write(metadata.getvalue())
     with whole(folder / "embedding_images.png", "wb") as file:

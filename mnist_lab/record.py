@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import math
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -48,7 +49,8 @@ def result_of(
     tested = trainer.callback_metrics if best is not None else {}
     found = {**(best["metrics"] if best is not None else {}), **tested}
     batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
-    images = batches / len(data.train_dataloader()) * len(data.tensors("train")[1])
+    count = len(data.tensors("train")[1])
+    images = batches / math.ceil(count / data.batch_size) * count
     fit = seconds["fit"] or 0
     return {
         "status": status,

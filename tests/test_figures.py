@@ -25,6 +25,11 @@ HISTORY = {
 }
 
 
+def sheet_of(axes):
+    """Pictures in rows, of which each is an image of its own."""
+    return np.ma.concatenate([image.get_array() for image in axes.images])
+
+
 def rendered(figure) -> np.ndarray:
     """The pixels of the figure's PNG."""
     file = BytesIO()
@@ -201,7 +206,7 @@ def captions(figure) -> list[list[str]]:
 
 def pictures(figure) -> list[int]:
     """The values of the flat images in the order of their places."""
-    pixels = np.asarray(figure.axes[0].images[0].get_array())[..., 0]
+    pixels = np.asarray(sheet_of(figure.axes[0]))[..., 0]
     found: list[int] = []
     for row in pixels:
         inside = row[row < 250]
@@ -358,7 +363,7 @@ def test_filters_of_colour_images_have_colours():
     weights = np.zeros((2, 3, 2, 2))
     weights[0, 0], weights[1, 2, 0] = 0.5, -0.25
     (axes,) = figures.filters(weights).axes
-    shown = {tuple(x) for x in np.asarray(axes.images[0].get_array()).reshape(-1, 3).tolist()}
+    shown = {tuple(x) for x in np.asarray(sheet_of(axes)).reshape(-1, 3).tolist()}
     assert shown - {(255, 255, 255)} == {(255, 128, 128), (128, 128, 64), (128, 128, 128)}
     with pytest.raises(ValueError, match="1 or 3"):
         figures.filters(np.zeros((2, 2, 3, 3)))
@@ -367,7 +372,7 @@ def test_filters_of_colour_images_have_colours():
 def test_feature_maps_are_on_one_scale_and_64_at_most():
     maps = np.random.RandomState(0).randn(100, 7, 5)
     figure = figures.feature_maps("blocks.0", maps)
-    shown = figure.axes[0].images[0].get_array().compressed()
+    shown = sheet_of(figure.axes[0]).compressed()
     np.testing.assert_allclose(np.unique(shown), np.unique(maps[:64].astype(np.float32)))
     assert figure.texts[0].get_text() == "feature maps of layer blocks.0: 64 of 100, 7x5 each"
 
@@ -376,7 +381,7 @@ def test_feature_maps_are_on_one_scale_and_64_at_most():
 def test_output_strip_holds_every_value_above_its_class(count):
     values = np.random.RandomState(1).randn(count)
     (axes,) = figures.output_strip(values, [f"c{i}" for i in range(count)]).axes
-    table = np.asarray(axes.images[0].get_array().filled(np.nan))
+    table = np.asarray(sheet_of(axes).filled(np.nan))
     np.testing.assert_allclose(table[np.isfinite(table)], values)
     texts = [text.get_text() for text in axes.texts]
     assert texts[::2] == [f"{value:.2f}" for value in values]

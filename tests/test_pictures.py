@@ -49,7 +49,8 @@ def test_a_runs_figures_show_its_images_beside_their_predictions(tmp_path, digit
     assert len(shown) == min(32, len(sure))
 
     images, labels = digits.tensors("test")
-    pixels = np.asarray(drawn["predictions"].axes[0].images[0].get_array())[..., 0]
+    rows = [np.asarray(row.get_array()) for row in drawn["predictions"].axes[0].images]
+    pixels = np.concatenate(rows)[..., 0]
     first = images[0, 0].numpy()
     corner = np.argwhere(pixels < 255)[0]
     cell = pixels[corner[0] : corner[0] + 28, corner[1] : corner[1] + 28]

@@ -41,7 +41,7 @@ class DataModule(L.LightningDataModule):
         root: str = "data",
         mirror: str | None = None,
         batch_size: int = 64,
-        eval_batch_size: int = 1000,
+        eval_batch_size: int = 500,
         val_size: int | float = 5000,
         train_size: int | float | None = None,
         split_seed: int = 0,
@@ -116,6 +116,11 @@ class DataModule(L.LightningDataModule):
         """
         if fitted != self._form:
             self._form, self._formed = fitted, {}
+
+    def teardown(self, stage: str) -> None:
+        """What only training needed is given back."""
+        if stage == "fit":
+            self._formed.pop("train", None)
 
     def tensors(self, split: str) -> tuple[Tensor, Tensor]:
         """Images `(N, C, H, W)` uint8 and labels `(N,)` of `train`, `val` or `test`."""

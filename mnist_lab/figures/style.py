@@ -167,13 +167,18 @@ def sheet(
     place = (_MARGIN / size[0], 1 - (_HEAD + down) / size[1])
     axes = figure.add_axes((*place, (left + across) / size[0], down / size[1]))
     axes.set_axis_off()
-    image = axes.imshow(
-        canvas.reshape(rows * cell_y, columns * cell_x, *depth),
-        extent=(left, left + across, down, 0),
-        aspect="auto",
-        interpolation="nearest",
-        **shown,
-    )
+    if pictures.dtype != np.uint8:
+        limits = {"vmin": np.nanmin(pictures), "vmax": np.nanmax(pictures)}
+        shown = {**limits, **shown}
+    # Row by row: matplotlib takes 60 bytes of memory for each dot of an image.
+    for row, strip in enumerate(canvas.reshape(rows, cell_y, columns * cell_x, *depth)):
+        image = axes.imshow(
+            strip,
+            extent=(left, left + across, (row + 1) * cell_y * pixel, row * cell_y * pixel),
+            aspect="auto",
+            interpolation="nearest",
+            **shown,
+        )
     axes.set(xlim=(0, left + across), ylim=(down, 0))
     bold: dict[str, Any] = {"size": TITLE, "weight": "bold", "color": INK, "parse_math": False}
     figure.text(place[0], 1 - 0.27 / size[1], title, **bold)

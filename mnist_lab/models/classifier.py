@@ -25,8 +25,6 @@ from torchmetrics.classification import (
 from mnist_lab.models.schedules import constant
 from mnist_lab.models.tally import Tally
 
-_PARTS = 128  # of a grey level, in resized images
-
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer, int], LRScheduler | None]
 
@@ -141,22 +139,19 @@ class Classifier(L.LightningModule):
         if images.is_floating_point():
             images = self._resized(images)
         else:
-            images = self.fitted(images)
-            levels = 255 if images.dtype == torch.uint8 else 255 * _PARTS
-            images = images.to(self.mean.dtype).div_(levels)
+            images = self.fitted(images).to(self.mean.dtype).div_(255)
         if self.normalize == "none":
             return images
         return (images - self.mean).div_(self.std)
 
     def fitted(self, images: Tensor) -> Tensor:
-        """Images `(N, C, H, W)` of grey levels brought to `image_size`.
+        """Images `(N, C, H, W)` of bytes brought to `image_size`, in whole grey levels again.
 
-        Those that have another size become int16 in 128ths of a level: half the memory of floats,
-        for those who keep them.
+        So they take a quarter of the memory of floats, for those who keep them.
         """
         if images.shape[-2:] == (self.image_size, self.image_size):
             return images
-        return self._resized(images.to(self.mean.dtype)).mul_(_PARTS).round_().to(torch.int16)
+        return self._resized(images.to(self.mean.dtype)).round_().to(torch.uint8)
 
     def _resized(self, images: Tensor) -> Tensor:
         size = (self.image_size, self.image_size)
