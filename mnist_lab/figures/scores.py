@@ -103,7 +103,7 @@ def curves(history: Mapping[str, Sequence[float]], best_epoch: int | None = None
                 label = f"chosen: {best_epoch}"
                 axes.axvline(best_epoch, color=MUTED, ls=(0, (2, 2)), lw=1, label=label, zorder=1)
             axes.set_xlabel("epoch")
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
             if axes.get_legend_handles_labels()[0]:
                 axes.legend(fontsize=SMALL, frameon=False)
     return figure
