@@ -56,7 +56,7 @@ class Ours:
     def __call__(self) -> float:
         built = config.build(settings(self.folder, *self.overrides))
         trainer: L.Trainer = built["trainer"]
-        trainer.callbacks.append(clock := EpochSeconds())  # type: ignore[attr-defined]
+        trainer.callbacks.append(clock := EpochSeconds())
         trainer.strategy.checkpoint_io = CheckpointIO()
         run.lean(trainer, built["model"])
         trainer.fit(built["model"], datamodule=self.data)
@@ -113,8 +113,8 @@ class Floor:
 
     def __init__(self, bare: Bare) -> None:
         self.model = Template(bare.network)
-        self.model.training_step = self._step  # type: ignore[method-assign]
-        self.model.configure_optimizers = lambda: bare.optimizer  # type: ignore[method-assign]
+        self.model.training_step = self._step
+        self.model.configure_optimizers = lambda: bare.optimizer
         self.loader = TensorLoader(bare.images, bare.labels, bare.batch_size, shuffle=True)
 
     def _step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:

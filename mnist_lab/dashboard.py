@@ -104,7 +104,7 @@ class Dashboard(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         seconds = time.perf_counter() - self._start
-        data: DataModule = trainer.datamodule  # type: ignore[attr-defined]
+        data: DataModule = trainer.datamodule  # type: ignore[attr-defined]  # set by the Trainer
         batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed - self._batches
         images = batches / len(data.train_dataloader()) * len(data.tensors("train")[1])
         for board in _boards(trainer):
@@ -251,5 +251,5 @@ def _add_hyperparameters(
     for name, value in values.items():
         if value is not None:
             board.add_scalar(name, value, step)
-    for summary in hparams(dict(given), values):  # type: ignore[no-untyped-call]
+    for summary in hparams(dict(given), values):  # type: ignore[no-untyped-call]  # torch's
         _add(board, summary, step)

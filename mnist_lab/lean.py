@@ -22,7 +22,7 @@ _NOTHING = nullcontext()
 class NoProfiler(PassThroughProfiler):
     """Measures nothing and costs nothing; Lightning's own makes a context for every hook."""
 
-    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]
+    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]  # a generator's there
         return _NOTHING
 
 
@@ -33,14 +33,14 @@ def lean(trainer: L.Trainer, model: L.LightningModule) -> None:
     as inherited; what isn't callable it leaves out. With the seven callbacks of
     `conf/trainer/default.yaml` that is half of what it adds to a step.
     """
-    if isinstance(trainer.profiler, PassThroughProfiler):  # type: ignore[attr-defined]
-        trainer.profiler = NoProfiler()  # type: ignore[attr-defined]
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    if isinstance(trainer.profiler, PassThroughProfiler):  # type: ignore[attr-defined]  # set by the Trainer
+        trainer.profiler = NoProfiler()  # type: ignore[attr-defined]  # likewise
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # likewise
     if trainer.strategy.root_device.type == "cpu":
         # Set by Lightning; with it torch's optimizers load NVIDIA's library anew for every step.
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     step = type(model).training_step  # whose parameters the Trainer looks up at every step
-    step.__signature__ = inspect.signature(step)  # type: ignore[attr-defined]
+    step.__signature__ = inspect.signature(step)  # type: ignore[attr-defined]  # as `inspect` looks for it
     for owner, base in [(model, L.LightningModule), *((c, Callback) for c in callbacks)]:
         for name in _HOOKS:
             if getattr(type(owner), name) is getattr(base, name):

@@ -94,8 +94,8 @@ def curves(
         whole = np.isfinite(each).all(0)
         epochs = np.flatnonzero(whole)
         means = each[:, whole].mean(0)
-        alone = {"marker": _marker(index), "ms": 4} if len(epochs) == 1 else {}
-        axes.plot(epochs, means, color=color, ls=style, lw=1.8, **alone)  # type: ignore[arg-type]
+        alone: dict[str, Any] = {"marker": _marker(index), "ms": 4} if len(epochs) == 1 else {}
+        axes.plot(epochs, means, color=color, ls=style, lw=1.8, **alone)
         if band is not None:
             low, high = (side[whole] for side in band)
             axes.fill_between(
@@ -178,9 +178,9 @@ def _mean(
     """A mean with its interval, upright at x = place or lying at y = place."""
     error = None if ends is None else [[mean - ends[0]], [ends[1] - mean]]
     x, y = (mean, place) if across else (place, mean)
-    bars = {"xerr" if across else "yerr": error}
+    bars: dict[str, Any] = {"xerr" if across else "yerr": error}
     return axes.errorbar(x, y, fmt=marker, ms=7, color=color, mec="white", mew=0.8, capsize=3,
-                         lw=1.4, **bars)  # type: ignore[arg-type]  # fmt: skip
+                         lw=1.4, **bars)  # fmt: skip
 
 
 def _with_legend(names: Sequence[str], height: float, panels: int) -> tuple[Figure, list[Axes]]:
