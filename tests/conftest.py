@@ -6,6 +6,7 @@ import json
 import logging
 import multiprocessing
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -199,3 +200,33 @@ def write_run(tmp_path):
         return folder
 
     return write
+
+
+HEAVY = {"torch", "lightning", "numpy", "pydantic", "polars", "PIL", "matplotlib"}
+
+
+@pytest.fixture
+def heavy_imports(tmp_path):
+    """`heavy_imports(module, *arguments)`: what `python -m module` loaded that takes long."""
+
+    def call(module: str, *arguments: str) -> set[str]:
+        code = (
+            "import runpy, sys\n"
+            f"try:\n    runpy.run_module({module!r}, run_name='__main__')\n"
+            "except SystemExit:\n    pass\n"
+            f"print('LOADED', *({HEAVY!r} & sys.modules.keys()))\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            cwd=tmp_path,
+            env={k: v for k, v in os.environ.items() if k != "HYDRA_FULL_ERROR"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        *_, last = done.stdout.splitlines()
+        loaded, *names = last.split()
+        assert loaded == "LOADED"
+        return set(names)
+
+    return call

@@ -23,9 +23,9 @@ class Counting(Callback):
         self.epochs += 1
 
 
-def fitted(digits, folder, make_lean: bool, **settings):
+def fitted(digits, folder, make_lean: bool, compiled: bool = False, **settings):
     torch.manual_seed(0)
-    model, counting = MLP(hidden=[4]), Counting()
+    model, counting = MLP(hidden=[4], compile=compiled), Counting()
     trainer = L.Trainer(
         max_epochs=2,
         accelerator="cpu",
@@ -62,19 +62,9 @@ def test_a_profiler_that_was_asked_for_still_profiles(digits, tmp_path):
 
 @pytest.mark.slow
 def test_a_compiled_network_trains_alike_and_its_weights_keep_their_names(digits, tmp_path):
-    models = {}
-    for compiled in (False, True):
-        torch.manual_seed(0)
-        models[compiled] = MLP(hidden=[4], compile=compiled)
-        trainer = L.Trainer(
-            max_epochs=1,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=tmp_path,
-        )
-        trainer.fit(models[compiled], datamodule=digits)
+    models = {
+        compiled: fitted(digits, tmp_path, make_lean=False, compiled=compiled)[0]
+        for compiled in (False, True)
+    }
     torch.testing.assert_close(models[True].state_dict(), models[False].state_dict())
     assert "compile" not in models[True].hparams
