@@ -84,7 +84,8 @@ def compare(table: Table) -> list[Compared]:
     `predictions.csv`, where there are no more than 20.
     """
     first, *others = table.groups
-    if all(len(group.runs) == 1 for group in table.groups) and len(others) < MAX_BY_IMAGE:
+    single = all(len(group.runs) == 1 for group in table.groups)
+    if table.split == "test" and single and len(others) < MAX_BY_IMAGE:
         return _by_image(table)
     found = [difference(first, other) for other in others]
     p = _corrected([each.p for each in found])
@@ -96,11 +97,11 @@ def compare(table: Table) -> list[Compared]:
 
 
 def difference(one: Group, other: Group) -> Difference:
-    """Of two groups' test values: paired where at least half of their seeds match, else Welch's."""
+    """Of two groups' scores: paired where at least half of their seeds match, else Welch's."""
     common = set(one.seeds) & set(other.seeds)
     if len(common) < max(2, MIN_OVERLAP * max(len(one.runs), len(other.runs))):
-        return statistics.welch(one.test, other.test)
-    return statistics.paired(*(g.test[np.isin(g.seeds, list(common))] for g in (one, other)))
+        return statistics.welch(one.scores, other.scores)
+    return statistics.paired(*(g.scores[np.isin(g.seeds, list(common))] for g in (one, other)))
 
 
 def _corrected(p: Sequence[float | None]) -> list[float | None]:
@@ -153,7 +154,7 @@ def _by_image(table: Table) -> list[Compared]:
     tests = sum(each is not None for each in p)
     found = []
     for other, each, corrected in zip(others, divided, p, strict=True):
-        gap = statistics.welch(first.test, other.test)
+        gap = statistics.welch(first.scores, other.scores)
         text = _told(table, other, gap, None, 0)
         if isinstance(each, str):
             text += f"; not compared image by image: {each}"
@@ -224,10 +225,10 @@ def _averaged(pairs: Sequence[tuple[Group, Group]]) -> Difference:
     common = set.intersection(*(set(group.seeds) for pair in pairs for group in pair))
     chosen = sorted(common)
     if not chosen:
-        gap = float(np.mean([one.test.mean() - other.test.mean() for one, other in pairs]))
+        gap = float(np.mean([one.scores.mean() - other.scores.mean() for one, other in pairs]))
         return Difference(gap, 0, False, None, 0)
     sides = [
-        np.mean([group.test[np.isin(group.seeds, chosen)] for group in side], axis=0)
+        np.mean([group.scores[np.isin(group.seeds, chosen)] for group in side], axis=0)
         for side in zip(*pairs, strict=True)
     ]
     return statistics.paired(*sides)

@@ -66,9 +66,10 @@ def _pictures(
 ) -> Iterator[Picture]:
     percent = answers.is_fraction(table.quantity)
     scale, unit = (100, " (%)") if percent else (1, "")
-    label = f"test {table.quantity}{unit}"
+    split = "test" if table.split == "test" else "validation"
+    label = f"{split} {table.quantity}{unit}"
     names = {id(group): f"{rank}. {group.name}" for rank, group in enumerate(shown, 1)}
-    values = [scale * group.test for group in shown]
+    values = [scale * group.scores for group in shown]
     ends = [statistics.t_interval(each) for each in values]
     yield _picture(
         "groups",
@@ -106,15 +107,16 @@ def _pictures(
             label,
         ),
     )
-    yield _picture(
-        "recalls",
-        "mean recall of each class",
-        figures.recalls(
-            [*names.values()],
-            shown[0].runs[0].classes,
-            [100 * np.mean([run.recalls for run in group.runs], axis=0) for group in shown],
-        ),
-    )
+    if table.split == "test":
+        yield _picture(
+            "recalls",
+            "mean recall of each class",
+            figures.recalls(
+                [*names.values()],
+                shown[0].runs[0].classes,
+                [100 * np.mean([run.recalls for run in group.runs], axis=0) for group in shown],
+            ),
+        )
 
 
 def _picture(name: str, caption: str, figure: Figure) -> Picture:
@@ -143,13 +145,13 @@ def _panels(
         with_it = [group for group in shown if group.values[place] is not None]
         values = sorted({group.values[place] or "" for group in with_it}, key=natural)
         panels[setting.name] = [
-            (v, scale * np.concatenate([g.test for g in with_it if g.values[place] == v]))
+            (v, scale * np.concatenate([g.scores for g in with_it if g.values[place] == v]))
             for v in values
         ]
         lines: dict[tuple[str | None, ...], list[tuple[int, float]]] = {}
         for group in with_it:
             rest = group.values[:place] + group.values[place + 1 :]
-            point = (values.index(group.values[place] or ""), scale * float(group.test.mean()))
+            point = (values.index(group.values[place] or ""), scale * float(group.scores.mean()))
             lines.setdefault(rest, []).append(point)
         joined[setting.name] = [sorted(line) for line in lines.values() if len(line) > 1]
     return panels, joined

@@ -40,6 +40,7 @@ class Run:
         comparable: what it was validated and tested on, as JSON.
         quantity: what its `monitor` is about: `accuracy` for `val/accuracy`.
         val: of the best epoch; None where nothing was kept for validation.
+        test: None where a search left it to its winner; there are no classes then.
         recalls, support: of the test split, by class.
         seconds: of training.
     """
@@ -55,7 +56,7 @@ class Run:
     quantity: str
     mode: str
     val: float | None
-    test: float
+    test: float | None
     classes: tuple[str, ...]
     recalls: tuple[float, ...]
     support: tuple[int, ...]
@@ -79,7 +80,7 @@ class _PerClass(BaseModel):
 
 class _Result(BaseModel):
     metrics: dict[str, float | None]
-    per_class: dict[str, _PerClass]
+    per_class: dict[str, _PerClass] | None
     epochs: Annotated[int, Field(ge=1, le=1 << 60)]
     parameters: Annotated[int, Field(ge=0, le=1 << 60)]
     seconds: dict[str, float | None]
@@ -184,13 +185,15 @@ def _run(
     if plain["data"].get("val_size") != 0 and val is None:
         raise ComparisonError(f"result.json: has no val/{quantity}")
     seconds = result.seconds.get("fit")
-    for name, value in ((f"test/{quantity}", test), ("seconds.fit", seconds)):
-        if value is None:
-            raise ComparisonError(f"result.json: has no {name}")
-    assert test is not None
-    assert seconds is not None
-    if not all(math.isfinite(x) and abs(x) < _MAX for x in (test, seconds, val or 0.0)):
+    if seconds is None:
+        raise ComparisonError("result.json: has no seconds.fit")
+    if (test is None) != (result.per_class is None):
+        raise ComparisonError(f"result.json: has no test/{quantity}")
+    if test is None and val is None:
+        raise ComparisonError(f"result.json: has neither val/{quantity} nor test/{quantity}")
+    if not all(math.isfinite(x) and abs(x) < _MAX for x in (test or 0.0, seconds, val or 0.0)):
         raise ComparisonError(f"result.json: {quantity} or seconds.fit is no finite number")
+    per_class = result.per_class or {}
     return Run(
         folder=path,
         seed=seed,
@@ -204,9 +207,9 @@ def _run(
         mode="min" if mode == "min" else "max",
         val=val,
         test=test,
-        classes=tuple(map(sys.intern, result.per_class)),
-        recalls=tuple(each.recall for each in result.per_class.values()),
-        support=tuple(each.support for each in result.per_class.values()),
+        classes=tuple(map(sys.intern, per_class)),
+        recalls=tuple(each.recall for each in per_class.values()),
+        support=tuple(each.support for each in per_class.values()),
         parameters=result.parameters,
         epochs=result.epochs,
         seconds=seconds,

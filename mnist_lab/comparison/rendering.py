@@ -6,7 +6,9 @@ from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -15,7 +17,7 @@ from mnist_lab import statistics
 from mnist_lab.comparison.gather import LeftOut
 from mnist_lab.comparison.report import Section, seconds_per_epoch
 from mnist_lab.comparison.settings import printable
-from mnist_lab.comparison.tables import Group, Table
+from mnist_lab.comparison.tables import Table
 from mnist_lab.files import whole
 
 MAX_LEFT_OUT = 20  # on the console and per page; the rest are counted
@@ -96,15 +98,14 @@ def rows(tables: Sequence[Table]) -> list[list[object]]:
             found.append(
                 [printable(table.title), rank if table.ranked else None, group.name, *values,
                  len(group.runs), group.asked - len(group.runs), table.quantity,
-                 *_spread(table, group, "val"), *_spread(table, group, "test"),
+                 *_spread(table, group.val), *_spread(table, group.test),
                  group.runs[0].parameters, seconds_per_epoch(group), seconds]
             )  # fmt: skip
     return found
 
 
-def _spread(table: Table, group: Group, split: str) -> list[float | None]:
-    values = group.val if split == "val" else group.test
-    if split == "val" and not table.ranked:
+def _spread(table: Table, values: NDArray[np.float64]) -> list[float | None]:
+    if not np.isfinite(values).all():
         return [None] * 6
     interval = statistics.t_interval(values)
     deviation = float(values.std(ddof=1)) if len(values) > 1 else None

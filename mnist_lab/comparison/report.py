@@ -53,15 +53,16 @@ class Section:
             notes=[printable(line) for line in (*_notes(table), *missing)],
             answers=[printable(line) for line in told or [_alone(table)]],
             grids=grids,
-            classes=[printable(answers.classes(group)) for group in shown],
+            classes=[printable(answers.classes(group)) for group in shown if group.runs[0].classes],
             pictures=pictures,
         )
 
 
 def _alone(table: Table) -> str:
     (group,) = table.groups
-    interval = statistics.t_interval(group.test)
-    told = f"{group.name}: test/{table.quantity} {answers.level(group.test.mean(), table.quantity)}"
+    interval = statistics.t_interval(group.scores)
+    score = answers.level(group.scores.mean(), table.quantity)
+    told = f"{group.name}: {table.split}/{table.quantity} {score}"
     if interval is None:
         return f"{told}, of one seed: no interval"
     return (
@@ -71,8 +72,13 @@ def _alone(table: Table) -> str:
 
 def _notes(table: Table) -> Iterator[str]:
     metric = table.quantity
-    if table.ranked:
-        better = "highest" if table.mode == "max" else "lowest"
+    better = "highest" if table.mode == "max" else "lowest"
+    if table.split == "val":
+        yield (
+            f"Ranked by the mean of val/{metric}, {better} first. Not all runs were tested, so "
+            f"answers are about val/{metric}, too; the best of many looks better than it is."
+        )
+    elif table.ranked:
         yield (
             f"Ranked by the mean of val/{metric}, {better} first. Answers are about "
             f"test/{metric}: each group against the first, which validation chose."
@@ -114,7 +120,7 @@ def _leaderboard(table: Table) -> Grid:
     rows: list[tuple[str, ...]] = []
     for rank, group in enumerate(table.groups[:MAX_LISTED], 1):
         n = len(group.runs)
-        ordered = np.sort(group.test)[:: -1 if table.mode == "max" else 1]
+        ordered = np.sort(group.scores)[:: -1 if table.mode == "max" else 1]
         rows.append(
             (
                 str(rank) if table.ranked else "-",
@@ -169,7 +175,7 @@ def _effects(table: Table) -> Iterator[Grid]:
     if rows:
         header = (
             "setting",
-            f"difference in test/{table.quantity}",
+            f"difference in {table.split}/{table.quantity}",
             "95 %",
             "p (Holm)",
             "pairs of groups",

@@ -5,6 +5,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,19 +21,25 @@ class Group:
     Attributes:
         values: of the settings in which the table's groups differ, as they are shown.
         asked: how many runs there are, with those that were left out.
+        split: of what the group is compared by, the table's.
+        scores: its values on that split.
     """
 
     name: str
     values: tuple[str | None, ...]
     runs: tuple[Run, ...]
     asked: int
+    split: Literal["val", "test"]
     val: NDArray[np.float64] = field(init=False, repr=False)
     test: NDArray[np.float64] = field(init=False, repr=False)
+    scores: NDArray[np.float64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        val = [math.nan if run.val is None else run.val for run in self.runs]
-        object.__setattr__(self, "val", np.array(val))
-        object.__setattr__(self, "test", np.array([run.test for run in self.runs]))
+        for split in ("val", "test"):
+            found = [getattr(run, split) for run in self.runs]
+            values = np.array([math.nan if value is None else value for value in found])
+            object.__setattr__(self, split, values)
+        object.__setattr__(self, "scores", getattr(self, self.split))
 
     @property
     def seeds(self) -> list[int]:
@@ -42,12 +49,17 @@ class Group:
 
 @dataclass(frozen=True)
 class Table:
-    """Groups that can be compared; best first by validation, else by their settings."""
+    """Groups that can be compared; best first by validation, else by their settings.
+
+    Attributes:
+        split: what they are compared by: validation where runs were not tested, as in a search.
+    """
 
     title: str
     quantity: str
     mode: str
     ranked: bool
+    split: Literal["val", "test"]
     settings: tuple[Setting, ...]
     groups: tuple[Group, ...]
 
@@ -55,8 +67,14 @@ class Table:
 def arrange(runs: Sequence[Run], left_out: Sequence[LeftOut] = ()) -> list[Table]:
     """Runs by what they were tested on and monitored by, grouped, named and ranked."""
     apart: dict[tuple[str, ...], list[Run]] = defaultdict(list)
-    for run in runs:
-        apart[(run.dataset, run.comparable, *run.classes, run.quantity, run.mode)].append(run)
+    tested_first = sorted(runs, key=lambda run: run.test is None)
+    for run in tested_first:
+        key: tuple[str, ...] = (run.dataset, run.comparable, run.quantity, run.mode)
+        if run.test is None:  # its classes stand in the results of those that were tested beside it
+            key = next((each for each in apart if each[: len(key)] == key), key)
+        else:
+            key += run.classes
+        apart[key].append(run)
     lost: dict[str | None, int] = defaultdict(int)
     for each in left_out:
         lost[each.setup] += not each.reason.startswith("has the settings")
@@ -77,6 +95,7 @@ def _title(run: Run) -> str:
 
 
 def _table(title: str, runs: Sequence[Run], lost: dict[str | None, int]) -> Table:
+    split: Literal["val", "test"] = "val" if any(run.test is None for run in runs) else "test"
     by_setup: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         by_setup[run.setup].append(run)
@@ -87,13 +106,15 @@ def _table(title: str, runs: Sequence[Run], lost: dict[str | None, int]) -> Tabl
             tuple(setting.values[index] for setting in settings),
             tuple(sorted(members, key=lambda run: run.seed)),
             len(members) + lost[setup],
+            split,
         )
         for index, (name, (setup, members)) in enumerate(zip(names, by_setup.items(), strict=True))
     ]
     ranked = all(run.val is not None for run in runs)
     sign = -1 if runs[0].mode == "max" else 1
     groups.sort(key=lambda g: (sign * g.val.mean() if ranked else 0, *map(natural, g.values)))
-    return Table(title, runs[0].quantity, runs[0].mode, ranked, tuple(settings), tuple(groups))
+    first = runs[0]
+    return Table(title, first.quantity, first.mode, ranked, split, tuple(settings), tuple(groups))
 
 
 def natural(value: str | None) -> tuple[bool, float, str]:
