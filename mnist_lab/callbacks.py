@@ -20,6 +20,7 @@ from torch import Tensor
 from mnist_lab.files import whole
 from mnist_lab.models import Classifier
 from mnist_lab.models.classifier import shortest
+from mnist_lab.processes import gathered
 
 log = logging.getLogger(__name__)
 
@@ -197,8 +198,23 @@ class Predictions(Callback):
         self._logits.append(outputs)
         self._labels.append(batch[1])
 
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.world_size > 1:
+            self._logits, self._labels = _in_order(self._logits), _in_order(self._labels)
+
     def probabilities(self) -> Tensor:
         return torch.cat(self._logits).float().softmax(1).cpu()
 
     def labels(self) -> Tensor:
         return torch.cat(self._labels).cpu()
+
+
+def _in_order(own: list[Tensor]) -> list[Tensor]:
+    """Whole batches of those that processes took every n-th image of, on the CPU."""
+    batches = []
+    for parts in zip(*gathered([batch.cpu() for batch in own]), strict=True):
+        batch = parts[0].new_empty(sum(map(len, parts)), *parts[0].shape[1:])
+        for rank, part in enumerate(parts):
+            batch[rank :: len(parts)] = part
+        batches.append(batch)
+    return batches

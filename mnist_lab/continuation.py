@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 from torch import Tensor
 
 from mnist_lab import Diverged
+from mnist_lab.processes import gathered
 
 log = logging.getLogger(__name__)
 
@@ -25,33 +26,40 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class RandomState(Callback):
-    """Every random generator's state, in each checkpoint and back again when a run continues."""
+    """Every random generator's state, in each checkpoint and back again when a run continues.
+
+    Of several processes each has its own, else they would all drop the same units. One that
+    there was not when the checkpoint was written draws from a generator seeded anew.
+    """
 
     def __init__(self) -> None:
-        self._loaded: dict[str, Any] | None = None
+        self._loaded: list[dict[str, Any]] = []
 
     def state_dict(self) -> dict[str, Any]:
         kind, keys, *rest = np.random.get_state()
-        return {
+        own = {
             "torch": torch.get_rng_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
             "numpy": (kind, np.asarray(keys).tolist(), *rest),
             "python": random.getstate(),
         }
+        return {"processes": gathered(own)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._loaded = state_dict
+        self._loaded = state_dict["processes"]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Not when loaded: until here building the loop may draw numbers of its own.
-        if self._loaded is None:
-            return
-        torch.set_rng_state(self._loaded["torch"])
-        if len(self._loaded["cuda"]) == torch.cuda.device_count() > 0:
-            torch.cuda.set_rng_state_all(self._loaded["cuda"])
-        np.random.set_state(self._loaded["numpy"])
-        random.setstate(self._loaded["python"])
-        self._loaded = None
+        if trainer.global_rank < len(self._loaded):
+            own = self._loaded[trainer.global_rank]
+            torch.set_rng_state(own["torch"])
+            if len(own["cuda"]) == torch.cuda.device_count() > 0:
+                torch.cuda.set_rng_state_all(own["cuda"])
+            np.random.set_state(own["numpy"])
+            random.setstate(own["python"])
+        elif trainer.global_rank > 0:  # all of them began with the run's seed
+            torch.manual_seed(torch.initial_seed() + trainer.global_step + trainer.global_rank)
+        self._loaded = []
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -92,7 +100,8 @@ class LastCheckpoint(Checkpoint):
     """`checkpoints/last.ckpt`: after every epoch, every N steps, and when a signal ends the run.
 
     SIGINT, SIGTERM and SIGUSR1 let the step finish, then exit with 128 + the signal's number;
-    a second SIGINT doesn't wait. (SIGUSR2 belongs to cluster launchers.)
+    a second SIGINT doesn't wait. (SIGUSR2 belongs to cluster launchers.) Several processes agree
+    every `log_every_n_steps` on whether one of them was told to end.
     """
 
     def __init__(self, folder: str, every_n_steps: int | None = None) -> None:
@@ -138,11 +147,20 @@ class LastCheckpoint(Checkpoint):
         if trainer.is_last_batch:
             return  # the epoch's end follows, after validation
         due = self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0
-        if due or self._signal:
+        if due or self._told_to_end(trainer):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._told_to_end(trainer, now=True)
         self._save(trainer)
+
+    def _told_to_end(self, trainer: L.Trainer, now: bool = False) -> bool:
+        if trainer.world_size > 1:
+            every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by the Trainer
+            if not now and trainer.global_step % every:
+                return False  # else one would save, and wait for the others, who train on
+            self._signal = max(gathered(self._signal or 0))
+        return bool(self._signal)
 
     def _save(self, trainer: L.Trainer) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by the Trainer
@@ -167,8 +185,8 @@ class LastCheckpoint(Checkpoint):
 class Divergence(Callback):
     """Ends a run whose loss is not finite, before a checkpoint of it is written.
 
-    On a CPU every step is looked at; elsewhere, where looking would make the device wait, every
-    `log_every_n_steps`-th and the epoch's last.
+    A process alone on a CPU looks at every step; elsewhere, where looking would make the device
+    or other processes wait, it is every `log_every_n_steps`-th and the epoch's last.
     """
 
     _loss: Tensor | None = None
@@ -178,7 +196,8 @@ class Divergence(Callback):
     ) -> None:
         self._loss = outputs["loss"].detach()
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by the Trainer
-        if self._loss.device.type == "cpu" or trainer.global_step % every == 0:
+        alone = self._loss.device.type == "cpu" and trainer.world_size == 1
+        if alone or trainer.global_step % every == 0:
             self._look(trainer)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -188,10 +207,13 @@ class Divergence(Callback):
         self._look(trainer)
 
     def _look(self, trainer: L.Trainer) -> None:
-        if self._loss is None or math.isfinite(self._loss.item()):
+        if self._loss is None:
+            return
+        loss = sum(gathered(self._loss.item()))  # so that they all end at the same step
+        if math.isfinite(loss):
             return
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         raise Diverged(
-            f"the training loss is {self._loss.item()} at step {trainer.global_step}, "
+            f"the training loss is {loss} at step {trainer.global_step}, "
             f"learning rate {float(rate):g}"
         )

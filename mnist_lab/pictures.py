@@ -31,10 +31,7 @@ def of_run(
 
     history = next((x for x in trainer.loggers if isinstance(x, History)), None)
     probabilities, labels = predictions.probabilities(), predictions.labels()
-    # As the test went through them: only this process's, of limited batches only the first.
-    loader = data.test_dataloader()
-    loader.images = data.tensors("test")[0]  # as they are stored, not in the model's form
-    images = torch.cat([batch for batch, _ in loader])[: len(labels)].cpu()
+    images = data.tensors("test")[0][: len(labels)].cpu()  # of limited batches only the first
     drawn = {}
     if history is not None:
         drawn["curves"] = figures.curves(history.series(), best_epoch)

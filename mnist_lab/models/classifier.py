@@ -24,6 +24,7 @@ from torchmetrics.classification import (
 
 from mnist_lab.models.schedules import constant
 from mnist_lab.models.tally import Tally
+from mnist_lab.processes import gathered
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer, int], LRScheduler | None]
@@ -189,8 +190,13 @@ class Classifier(L.LightningModule):
         logits = self(images)
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         self._tally.add(loss, logits, labels, batch_idx)
+        if self.trainer.world_size > 1:
+            # Gradients are averaged over processes, whose shares of a batch can differ by one.
+            shares = torch.tensor(float(len(labels)), device=loss.device)
+            mean = self.trainer.strategy.reduce(shares.clone(), reduce_op="mean")
+            loss = loss * (shares / mean)
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            self.log("train/loss_step", loss.detach())
+            self.log("train/loss_step", loss.detach(), sync_dist=True)
             self.log("lr_step", self._learning_rate())
         return loss
 
@@ -238,12 +244,17 @@ class Classifier(L.LightningModule):
         checkpoint["mnist_lab"] = {
             "class": f"{type(self).__module__}.{type(self).__qualname__}",
             "data": datamodule.description() if datamodule is not None else None,
-            **self._tally.state(),
+            "tally": gathered(self._tally.state()),
             "metrics": {k: shortest(v) for k, v in self.trainer.callback_metrics.items()},
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._tally.restore(checkpoint["mnist_lab"])
+        tallies = checkpoint["mnist_lab"]["tally"]
+        if len(tallies) == self.trainer.world_size:
+            self._tally.restore(tallies[self.trainer.global_rank])
+        elif self.trainer.global_rank == 0:
+            for other in tallies:  # by more or fewer processes: only what they add up to counts
+                self._tally.restore(other)
 
     def _evaluation_step(self, split: str, batch: tuple[Tensor, Tensor]) -> Tensor:
         images, labels = batch

@@ -44,11 +44,11 @@ class Tally(nn.Module):
         return {"sums": self._sums.clone(), "uncounted": waiting}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """From a checkpoint."""
-        self._sums.copy_(state["sums"])
+        """Add what is in a checkpoint."""
+        self._sums += state["sums"].to(self._sums.device)
         if state["uncounted"]:
             losses, logits, labels = (part.to(self._sums.device) for part in state["uncounted"])
-            self._waiting = [(losses, logits, labels)]
+            self._waiting.append((losses, logits, labels))
 
     def _counted(self) -> Tensor:
         if not self._waiting:
