@@ -25,7 +25,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from mnist_lab import LabError
+from mnist_lab import LabError, processes
 from mnist_lab.config import ConfigError, hint, without_influence
 from mnist_lab.files import class_names
 
@@ -103,7 +103,8 @@ def run(main: Callable[[], Any]) -> None:
     """
     from hydra.errors import CompactHydraException
 
-    full = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    # A run's further processes inherit what the first one set.
+    full = os.environ.get("HYDRA_FULL_ERROR") == "1" and processes.rank() == 0
     os.environ["HYDRA_FULL_ERROR"] = "1"
     threading.excepthook = _quiet_writers
     try:
@@ -119,7 +120,12 @@ def run(main: Callable[[], Any]) -> None:
         if full:
             raise
         sys.exit(str(error))
-    except ValueError as error:
+    except Exception as error:
+        if not full and _of_a_launcher(error):
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            sys.exit(f"The launcher failed: {first}\nThe same command again runs what is missing.")
+        if not isinstance(error, ValueError):
+            raise
         if not full and isinstance(error.__cause__, OSError):  # the log that cannot be opened
             sys.exit(str(error.__cause__))
         if full or not str(error).startswith("Config group override"):  # GROUP=null
@@ -129,6 +135,15 @@ def run(main: Callable[[], Any]) -> None:
         threading.excepthook = threading.__excepthook__
         if not full:
             del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _of_a_launcher(error: Exception) -> bool:
+    """Whether it comes from what runs jobs elsewhere, and so says something about that place."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    places = [type(error).__module__, trace.tb_frame.f_globals["__name__"] if trace else ""]
+    return any(place.partition(".")[0] in ("submitit", "ray", "joblib") for place in places)
 
 
 def _quiet_writers(failed: threading.ExceptHookArgs) -> None:
@@ -164,6 +179,13 @@ def console_handler() -> logging.Handler:
     return RichHandler(
         show_time=False, show_level=False, show_path=False, markup=False, highlighter=None
     )
+
+
+def console_for_warnings() -> None:
+    """Keep what a run logs for its file, where many runs or processes share a console."""
+    for handler in logging.root.handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.setLevel(logging.WARNING)
 
 
 class LogFile(logging.FileHandler):

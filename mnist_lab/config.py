@@ -30,6 +30,7 @@ _WITHOUT_INFLUENCE = (
     "resume",
     "trust",
     "sweep",
+    "test",
     "checkpoint_every_n_steps",
     *(f"data.{key}" for key in ("root", "mirror", "device", "eval_batch_size")),
     *(f"trainer.{key}" for key in ("default_root_dir", "accelerator", "devices", "num_nodes")),
@@ -81,7 +82,8 @@ def influential(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 def without_influence(key: str) -> bool:
     """Whether a setting (or all of a group) says nothing about the result."""
-    return key == "study" or any(f"{key}.".startswith(f"{each}.") for each in _WITHOUT_INFLUENCE)
+    without = ("study", "search", *_WITHOUT_INFLUENCE)
+    return any(f"{key}.".startswith(f"{each}.") for each in without)
 
 
 def fingerprint(plain: Mapping[str, Any]) -> str:

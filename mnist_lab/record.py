@@ -46,8 +46,8 @@ def result_of(
         seconds: by phase: `data`, `fit`, `test`, `total`.
         best: epoch and metrics of the checkpoint that was tested.
     """
-    tested = trainer.callback_metrics if best is not None else {}
-    found = {**(best["metrics"] if best is not None else {}), **tested}
+    found = dict(best["metrics"]) if best is not None else {}
+    found |= {key: value for key, value in trainer.callback_metrics.items() if key in TESTED}
     batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
     count = len(data.tensors("train")[1])
     images = batches / math.ceil(count / data.batch_size) * count
@@ -57,7 +57,7 @@ def result_of(
         "metrics": {
             key: shortest(found[key]) if key in found else None for key in (*VALIDATED, *TESTED)
         },
-        "per_class": _per_class(model.per_class, data.classes) if best is not None else None,
+        "per_class": _per_class(model.per_class, data.classes) if TESTED[0] in found else None,
         "best_epoch": best["epoch"] if best is not None else None,
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,

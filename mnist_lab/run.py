@@ -45,6 +45,7 @@ class Settings:
     scheduler: MakeScheduler
     trainer: L.Trainer
     sweep: str | None = None  # not in the folders of earlier versions
+    test: bool = True
 
 
 def precision() -> Literal["32-true", "bf16-mixed"]:
@@ -60,6 +61,9 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", module=r"lightning\.pytorch\.utilities\._pytree")
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     warnings.filterwarnings("ignore", "The number of training batches .* log_every_n_steps")
+    warnings.filterwarnings("ignore", "The `srun` command is available")
+    # Of several processes' values, which have been put together already.
+    warnings.filterwarnings("ignore", r"It is recommended to use .*sync_dist=True")
 
 
 def default_trainer(
@@ -91,6 +95,7 @@ def train(
     *,
     init_from: str | Path | None = None,
     resume: bool = False,
+    test: bool = True,
     config_hash: str | None = None,
     started: float | None = None,
 ) -> Result:
@@ -102,6 +107,7 @@ def train(
     Args:
         init_from: a checkpoint whose weights to start from.
         resume: continue from the folder's `checkpoints/last.ckpt`, if there is one.
+        test: without, no test image is looked at, and `result.json` is all that is left.
         config_hash: of the configuration that the arguments were built from, for the record.
         started: `time.perf_counter()` at what counts as the run's start; now, unless given.
 
@@ -137,32 +143,30 @@ def train(
     if not data.has_validation:
         _train_without_validation(trainer)
 
+    spent: dict[str, float | None] = {"data": None, "fit": None, "test": None}
     start = time.perf_counter()
     try:
         lean(trainer, model)
         trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
     except Diverged as error:
-        spent = {"data": data.seconds, "fit": _seconds(trainer, start), "test": None}
+        spent |= {"data": data.seconds, "fit": _seconds(trainer, start)}
         spent["total"] = time.perf_counter() - started
         result = record.result_of("diverged", data, model, trainer, spent, None, config_hash)
-        record.write_result(folder, {**result, "reason": str(error)})
+        if trainer.is_global_zero:
+            record.write_result(folder, {**result, "reason": str(error)})
         raise
-    fit_seconds = _seconds(trainer, start)
+    spent["fit"] = _seconds(trainer, start)
     best = _load_best(model, trainer)
     predictions = Predictions()
-    trainer.callbacks.append(predictions)  # type: ignore[attr-defined]
-    test_start = time.perf_counter()
-    trainer.test(model, datamodule=data, verbose=False)
-    end = time.perf_counter()
-    spent = {
-        "data": data.seconds,
-        "fit": fit_seconds,
-        "test": end - test_start,
-        "total": end - started,
-    }
+    if test:
+        trainer.callbacks.append(predictions)  # type: ignore[attr-defined]
+        test_start = time.perf_counter()
+        trainer.test(model, datamodule=data, verbose=False)
+        spent["test"] = time.perf_counter() - test_start
+    spent |= {"data": data.seconds, "total": time.perf_counter() - started}
     result = record.result_of("completed", data, model, trainer, spent, best, config_hash)
     if trainer.is_global_zero:
-        if not quick:
+        if test and not quick:
             record.write_tables(
                 folder,
                 predictions.probabilities(),
@@ -175,6 +179,7 @@ def train(
             if dashboard is not None:
                 dashboard.close(trainer, model, data, predictions, result)
             report.write_report(folder, result)
+        if not quick:
             record.write_result(folder, result)
         log.info("%s", record.result_table(result))
         if not quick:

@@ -1,5 +1,6 @@
 """The command `python -m mnist_lab.train`: one run, or, with -m, many."""
 
+import contextlib
 import logging
 import time
 from pathlib import Path
@@ -11,10 +12,10 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mnist_lab import Diverged, LabError, command, config, sweep
+from mnist_lab import Diverged, LabError, command, config, processes, sweep
 
 log = logging.getLogger(__name__)
-_started = time.perf_counter()  # of the process; of the job, in a sweep's later ones
+_started: float | None = time.perf_counter()  # of the process, for the first job in it
 command.register_resolvers()
 
 
@@ -27,7 +28,6 @@ def main() -> None:
 @hydra.main(version_base="1.3", config_path=config.CONF, config_name="train")
 def _main(cfg: DictConfig) -> float | None:
     """One run as composed, or as stored in `resume`; its monitored value."""
-    global _started
     try:
         with sweep.job(cfg):
             result, monitor = _run(cfg)
@@ -35,19 +35,20 @@ def _main(cfg: DictConfig) -> float | None:
         raise CompactHydraException(str(error)) from error
     except OSError as error:
         raise CompactHydraException(f"{cfg.folder}: cannot be written to: {error}") from error
-    finally:
-        _started = time.perf_counter()
     value: float | None = result["metrics"].get(monitor)
     return value
 
 
 def _run(cfg: DictConfig) -> tuple[dict[str, Any], str]:
     """The run's result, found in its folder or made now, and the name of its monitored value."""
+    global _started  # here: a launcher's workers get a copy of the function above
     from mnist_lab import folder as run_folder
 
+    started, _started = _started, None
     folder = Path(cfg.folder)
     quick = bool(OmegaConf.select(cfg, "trainer.fast_dev_run"))
-    with run_folder.claimed(folder):
+    first = processes.rank() == 0  # the others work in its folder, and write nothing
+    with run_folder.claimed(folder) if first else contextlib.nullcontext():
         if cfg.resume is not None:
             plain = run_folder.continued(folder, _changes(cfg))
             if not OmegaConf.is_list(cfg.trust):
@@ -67,18 +68,29 @@ def _run(cfg: DictConfig) -> tuple[dict[str, Any], str]:
             raise config.ConfigError(f"seed={settings['seed']}: must lie between 0 and {2**32 - 1}")
         seed_everything(settings["seed"], verbose=False)
         built = config.build(settings)
-        if not quick:
+        count = built["trainer"].world_size
+        if count > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise config.ConfigError(
+                f"{count} processes for each job of a sweep: each of them would start the sweep "
+                "again; use trainer.devices=1 with hydra/launcher=joblib, which runs jobs side by "
+                "side, or start the runs one by one"
+            )
+        if not first:
+            command.console_for_warnings()
+        if first and not quick:
             run_folder.write_config(folder, plain)
         result = run_folder.read_result(folder)
-        if result is None:
+        untested = result is not None and result["metrics"].get("test/accuracy") is None
+        if result is None or (result["status"] == "completed" and untested and settings["test"]):
             result = run.train(
                 built["data"],
                 built["model"],
                 built["trainer"],
                 init_from=built["init_from"],
                 resume=True,
+                test=built["test"],
                 config_hash=config.fingerprint(plain),
-                started=_started,
+                started=started,
             )
         elif result["status"] == "completed":
             log.info("Finished before: %s", folder)
@@ -92,7 +104,8 @@ def _changes(cfg: DictConfig) -> dict[str, Any]:
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
         raise config.ConfigError("resume continues a single run; a sweep continues when repeated")
-    if any(text.lstrip("+").startswith("hydra.run.dir") for text in hydra_config.overrides.hydra):
+    named = [t for t in hydra_config.overrides.hydra if t.lstrip("+").startswith("hydra.run.dir")]
+    if named and processes.rank() == 0:  # the first process names its folder to the others
         raise config.ConfigError("resume and hydra.run.dir: each names the run's folder; give one")
     keys = [text.lstrip("+~").partition("=")[0] for text in hydra_config.overrides.task]
     return {

@@ -1,0 +1,150 @@
+"""`hydra/sweeper=optuna`: jobs whose settings follow from how the earlier ones did.
+
+Hydra takes sweepers from `hydra_plugins` alone, and imports all of that whenever it starts: nothing
+heavy is imported until a search begins.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from mnist_lab.sweep import SweepError
+
+if TYPE_CHECKING:
+    import optuna
+
+Point = dict[str, Any]
+_DRAWS = 100  # of known points, until a space counts as exhausted
+
+
+class OptunaSweeper(Sweeper):
+    """A search by Optuna's TPE, kept in `search.db` in the sweep's folder.
+
+    No point is tried twice. One that was ended goes on: jobs that were running are finished first,
+    and each new point follows from `seed` and the points before it. The winner alone is tested.
+
+    Args:
+        n_trials: points in all, over all times that the command is given.
+        n_jobs: points chosen, and given to the launcher, together; `seed`: of their choice.
+        params: the space, as on the command line: `optimizer.lr: tag(log, interval(1e-4, 1e-1))`.
+    """
+
+    def __init__(self, n_trials: int, n_jobs: int = 1, seed: int = 0, params: Any = None) -> None:
+        self.n_trials, self.n_jobs, self.seed, self.params = n_trials, n_jobs, seed, params or {}
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self._parser = OverridesParser.create(config_loader=hydra_context.config_loader)
+        self._folder, self._mode = Path(config.hydra.sweep.dir), config.mode
+        made = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
+        self._launch = made.launch
+
+    def sweep(self, arguments: list[str]) -> list[JobReturn]:
+        """Run what is missing of `n_trials` points, then the winner's test."""
+        import optuna
+
+        state = optuna.trial.TrialState
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        for name, count in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs)):
+            if not isinstance(count, int) or count < 1:
+                raise SweepError(f"hydra.sweeper.{name}={count}: must be a whole number from 1 on")
+        given = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
+        by_key = {each.get_key_element(): each for each in self._parser.parse_overrides(given)}
+        space = {key: _range(each) for key, each in by_key.items() if each.is_sweep_override()}
+        if not space:
+            raise SweepError("hydra/sweeper=optuna: nothing to search; try search=training")
+        fixed = [f"{k}={v.get_value_element_as_str()}" for k, v in by_key.items() if k not in space]
+        study = self._study(space)
+        returns: list[JobReturn] = []
+        while batch := self._next(study, space):
+            jobs = [[*fixed, "test=false", *_overrides(point)] for _, point in batch]
+            done = self._launch(jobs, batch[0][0])
+            for (number, _), job in zip(batch, done, strict=True):
+                value = job.return_value if job.status == JobStatus.COMPLETED else None
+                study.tell(number, value, state.FAIL if value is None else None)
+            returns += done
+        if any(trial.value is not None for trial in study.trials):
+            winner = [*fixed, "test=true", *_overrides(study.best_trial.params)]
+            returns += self._launch([winner], len(study.trials))
+        for job in returns:
+            _ = job.return_value  # raises what a failed job raised
+        return returns
+
+    def _study(self, space: Point) -> "optuna.Study":
+        import optuna
+
+        told = {key: repr(each) for key, each in space.items()}
+        storage = self._folder / "search.db"
+        try:
+            study = optuna.create_study(
+                storage=f"sqlite:///{storage}",
+                direction="maximize" if self._mode == "max" else "minimize",
+                study_name="search",
+                load_if_exists=True,
+            )
+            before = study.user_attrs.get("space", told)
+        except Exception as error:  # whatever SQLAlchemy makes of a file that is no database
+            raise SweepError(f"{storage}: cannot be used: {str(error).splitlines()[0]}") from error
+        if before != told:
+            other = ", ".join(f"{key}: {value}" for key, value in before.items())
+            raise SweepError(f"{self._folder}: is a search over {other}; name this one, sweep=NAME")
+        study.set_user_attr("space", told)
+        return study
+
+    def _next(self, study: "optuna.Study", space: Point) -> list[tuple[int, Point]]:
+        """Numbers and points of the trials to run together now."""
+        import optuna
+
+        state = optuna.trial.TrialState
+        known: set[tuple[str, ...]] = set()
+        batch: list[tuple[int, Point]] = []
+        for trial in study.trials:
+            point = tuple(_overrides(trial.params))
+            if trial.params.keys() == space.keys() and point not in known:
+                known.add(point)
+                if trial.state == state.RUNNING:  # in a process that was ended
+                    batch.append((trial.number, trial.params))
+            elif trial.state == state.RUNNING:  # being chosen when it ended
+                study.tell(trial.number, state=state.FAIL)
+        draws = 0
+        while len(known) < self.n_trials and len(batch) < self.n_jobs and draws < _DRAWS:
+            # Anew for each point: what comes next must not depend on when a process was ended.
+            seed = 1_000_003 * self.seed + 1_009 * len(known) + draws
+            study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=self.n_jobs > 1)
+            chosen = study.ask(space)
+            point = tuple(_overrides(chosen.params))
+            if point in known:
+                study.tell(chosen, state=state.FAIL)
+                draws += 1
+            else:
+                known.add(point)
+                batch.append((chosen.number, chosen.params))
+        if not batch and draws:
+            print(f"No new points in this space: {len(known)} instead of {self.n_trials}.")
+        return batch[: self.n_jobs]
+
+
+def _range(override: Override) -> Any:
+    import optuna.distributions as of
+
+    value = override.value()
+    if not isinstance(value, IntervalSweep):
+        return of.CategoricalDistribution(list(override.sweep_string_iterator()))
+    kind: Any = of.IntDistribution if isinstance(value.start, int) else of.FloatDistribution
+    try:
+        return kind(value.start, value.end, log="log" in value.tags)
+    except ValueError as error:
+        raise SweepError(f"{override.input_line}: {error}") from error
+
+
+def _overrides(point: Point) -> list[str]:
+    """Settings of a job; numbers of an interval in three digits, by which a folder can be named."""
+    return [f"{k}={f'{v:.3g}' if isinstance(v, float) else v}" for k, v in point.items()]

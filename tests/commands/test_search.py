@@ -1,0 +1,159 @@
+"""Searches: their points, ended and continued, extended, exhausted, and those that are refused."""
+
+import json
+import math
+import time
+
+import pytest
+
+optuna = pytest.importorskip("optuna")
+
+FIXED = ["data=digits", "model=mlp", "model.hidden=[16]", "trainer.max_epochs=1",
+         "trainer.accelerator=cpu", "hydra/sweeper=optuna"]  # fmt: skip
+SPACE = ["optimizer.lr=tag(log,interval(1e-4,1e-1))", "data.batch_size=32,64,128"]
+
+
+def search(name, trials, *arguments):
+    return ["-m", *FIXED, f"sweep={name}", f"hydra.sweeper.n_trials={trials}", *arguments]
+
+
+def results(folder):
+    return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/result.json")}
+
+
+def with_test(found):
+    return [name for name, each in found.items() if each["metrics"]["test/accuracy"] is not None]
+
+
+def storage(folder):
+    return optuna.load_study(study_name="search", storage=f"sqlite:///{folder / 'search.db'}")
+
+
+def test_the_best_of_its_points_is_tested_and_no_other(lab_train, lab_compare, tmp_path):
+    called = lab_train(*search("s", 4, *SPACE))
+    assert called.status == 0
+    folder = tmp_path / "outputs/sweeps/s"
+    found = results(folder)
+    assert len(found) == 4
+    (winner,) = with_test(found)
+    accuracy = {name: each["metrics"]["val/accuracy"] for name, each in found.items()}
+    assert accuracy[winner] == max(accuracy.values())
+    assert storage(folder).best_value == accuracy[winner]
+    for trial in storage(folder).trials:
+        assert trial.value == accuracy[_name(folder, trial.params)]
+    for name, each in found.items():
+        assert (each["per_class"] is None) == (name != winner)
+        assert (folder / name / "predictions.csv").exists() == (name == winner)
+    told = lab_compare(f"runs={folder}")
+    assert told.status == 0
+    assert "Not all runs were tested" in told.out
+    assert "nan" not in told.out
+    best = next(line for line in told.out.splitlines() if line.startswith("│ 1 "))
+    assert f"{100 * accuracy[winner]:.2f}" in best
+
+
+def _name(folder, params):
+    """The job's folder with these settings."""
+    import yaml
+
+    for path in folder.glob("*/config.yaml"):
+        stored = yaml.safe_load(path.read_text())
+        size, rate = stored["data"]["batch_size"], stored["optimizer"]["lr"]
+        if size == int(params["data.batch_size"]) and math.isclose(
+            rate, params["optimizer.lr"], rel_tol=0.006
+        ):
+            return path.parent.name
+    raise AssertionError(params)
+
+
+def test_killed_it_goes_on_as_if_it_had_not_been(lab_train, start, tmp_path):
+    assert lab_train(*search("whole", 5, *SPACE)).status == 0
+    expected = results(tmp_path / "outputs/sweeps/whole")
+    folder = tmp_path / "outputs/sweeps/killed"
+    for count in (1, 3):
+        process = start(*search("killed", 5, *SPACE))
+        while len(results(folder)) < count:
+            assert process.is_alive()
+            time.sleep(0.01)
+        process.kill()
+        process.join()
+    assert lab_train(*search("killed", 5, *SPACE)).status == 0
+    found = results(folder)
+    assert found.keys() == expected.keys()
+    for name, each in found.items():
+        assert each["metrics"] == expected[name]["metrics"]
+    states = [trial.state.name for trial in storage(folder).trials]
+    assert states.count("COMPLETE") == 5
+    assert "RUNNING" not in states
+
+
+def test_more_trials_extend_it_by_new_points(lab_train, tmp_path):
+    folder = tmp_path / "outputs/sweeps/s"
+    assert lab_train(*search("s", 2, *SPACE)).status == 0
+    before = results(folder)
+    assert lab_train(*search("s", 4, *SPACE)).status == 0
+    after = results(folder)
+    assert len(after) == 4
+    for name, each in before.items():
+        assert after[name]["seconds"]["fit"] == pytest.approx(each["seconds"]["fit"], rel=0.5)
+        assert after[name]["metrics"]["val/loss"] == each["metrics"]["val/loss"]
+    again = lab_train(*search("s", 4, *SPACE))
+    assert again.status == 0
+    assert results(folder) == after
+
+
+def test_a_space_without_new_points_ends_it(lab_train, tmp_path):
+    called = lab_train(*search("s", 9, "data.batch_size=64,128", "optimizer=adam,sgd"))
+    assert called.status == 0
+    assert "No new points in this space: 4 instead of 9." in called.out
+    assert len(results(tmp_path / "outputs/sweeps/s")) == 4
+
+
+def test_a_point_that_diverges_is_told_and_the_others_go_on(lab_train, tmp_path):
+    called = lab_train(*search("s", 3, "optimizer=sgd", "optimizer.lr=1e30,0.1,0.01"))
+    assert called.status == 1
+    found = results(tmp_path / "outputs/sweeps/s")
+    assert sorted(each["status"] for each in found.values()) == [
+        "completed", "completed", "diverged"]  # fmt: skip
+    assert len(with_test(found)) == 1
+
+
+def test_points_side_by_side(lab_train, tmp_path):
+    called = lab_train(*search("s", 4, *SPACE, "hydra/launcher=joblib", "hydra.sweeper.n_jobs=2"))
+    assert called.status == 0
+    found = results(tmp_path / "outputs/sweeps/s")
+    assert len(found) == 4
+    assert len(with_test(found)) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["optimizer.lr=interval(0.1,0.2)", SPACE[1]], "is a search over"),
+        (["data.batch_size=32,64"], "is a sweep of"),
+        ([*SPACE, "hydra.sweeper.n_trials=0"], "n_trials=0: must be a whole number from 1 on"),
+        (["optimizer.lr=tag(log,interval(0,1))", SPACE[1]], "optimizer.lr=tag(log,interval(0,1))"),
+        ([], "nothing to search"),
+    ],
+)
+def test_refused(arguments, told, lab_train, tmp_path):
+    assert lab_train(*search("s", 1, *SPACE)).status == 0
+    name = "new" if arguments == [] else "s"
+    called = lab_train(*search(name, 1), *arguments)
+    assert called.status == 1
+    assert told in called.err
+    assert len(called.err.strip().splitlines()) == 1
+
+
+def test_a_storage_that_is_none(lab_train, tmp_path):
+    assert lab_train(*search("s", 1, *SPACE)).status == 0
+    (tmp_path / "outputs/sweeps/s/search.db").write_text("no database")
+    called = lab_train(*search("s", 2, *SPACE))
+    assert called.status == 1
+    assert "search.db: cannot be used" in called.err
+
+
+def test_the_space_that_is_ready_composes(lab_train):
+    called = lab_train("search=training", "model=mlp", "data=digits", "model.hidden=[16]",
+                       "trainer.max_epochs=1", "hydra.sweeper.n_trials=2", "sweep=s")  # fmt: skip
+    assert called.status == 0
