@@ -5,7 +5,7 @@ Imports nothing heavy, as `config`.
 
 import contextlib
 import json
-import logging
+import os
 import socket
 import sys
 import time
@@ -23,7 +23,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_lab import FileOrSettingError, LabError, command
@@ -54,7 +54,17 @@ _running: Sweep | None = None
 
 
 class Start(Callback):
-    """Refuses a sweep before its first job, and before anything of another one is touched."""
+    """Refuses a sweep before its first job, and before anything of another one is touched.
+
+    A launcher's workers get a copy of it, by which they come into the folder of the command.
+    """
+
+    def __init__(self) -> None:
+        self.folder = Path.cwd()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        os.chdir(self.folder)  # those of a Ray that runs already stand where that was started
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         global _running
@@ -84,8 +94,28 @@ def _opened(cfg: DictConfig) -> Sweep:
             )
     settings = sorted({each.get_key_element().lstrip("+") for each in overrides} - {"sweep"})
     settings = [f"study={cfg.sweep}" if each == "study" else each for each in settings]
+    _find_ray(hydra.launcher)
     _claim(folder, settings)
     return Sweep(folder, jobs, cfg.monitor, cfg.mode)
+
+
+def _find_ray(launcher: DictConfig) -> None:
+    """Refuse a Ray that isn't there, for which Ray itself waits without end; hold its token ready.
+
+    A Ray asks for the token that its machine keeps, but doesn't look for it when it joins one.
+    """
+    address = OmegaConf.select(launcher, "ray.init.address")
+    if address is None:
+        return
+    if (Path.home() / ".ray/auth_token").exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    host, _, port = str(address).rpartition(":")
+    if address == "auto":
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise SweepError(f"hydra.launcher.ray.init.address={address}: {error}") from error
 
 
 def _claim(folder: Path, settings: list[str]) -> None:
@@ -117,9 +147,7 @@ def job(cfg: DictConfig) -> Iterator[None]:
     if hydra.mode != RunMode.MULTIRUN:
         yield
         return
-    for handler in logging.root.handlers:
-        if not isinstance(handler, logging.FileHandler):
-            handler.setLevel(logging.WARNING)
+    command.console_for_warnings()
     folder = Path(cfg.folder)
     start, head = time.perf_counter(), f"#{hydra.job.num} {folder.name}:"
     finished = (folder / "result.json").exists()

@@ -17,6 +17,7 @@ import yaml
 
 from mnist_lab import command, compare, evaluate, train
 from mnist_lab.data import DataModule, Digits
+from tests.scaling import slurm
 
 ROOT = Path(__file__).resolve().parent.parent
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
@@ -27,12 +28,19 @@ def pytest_addoption(parser) -> None:
 
 
 def pytest_collection_modifyitems(config, items) -> None:
-    if not torch.cuda.is_available():
-        items[:] = [item for item in items if not item.get_closest_marker("gpu")]
+    for marker in (["gpu"] if not torch.cuda.is_available() else []) + (
+        ["slurm"] if slurm.missing() else []
+    ):
+        items[:] = [item for item in items if not item.get_closest_marker(marker)]
     if not config.getoption("--slow"):
         for item in items:
             if item.get_closest_marker("slow"):
                 item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
+
+
+def pytest_report_header() -> list[str]:
+    lacking = slurm.missing()
+    return [f"left out: tests of Slurm, of which {', '.join(lacking)} are not here"] * bool(lacking)
 
 
 def pytest_configure() -> None:
