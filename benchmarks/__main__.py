@@ -15,8 +15,17 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import HEAD, Row, compare, machine
-from benchmarks.sides import Bare, Floor, Ours, Templates, known_recipe, settings
+from benchmarks.sides import (
+    Bare,
+    Floor,
+    Ours,
+    Templates,
+    TimedDashboard,
+    known_recipe,
+    settings,
+)
 from mnist_lab import config, run
+from mnist_lab.dashboard import Dashboard
 from mnist_lab.data import DataModule
 from mnist_lab.data.sources import Source, Split
 
@@ -27,27 +36,32 @@ _PATIENT = "trainer.callbacks.early_stopping=null"
 
 
 def against_bare(folder: Path, *common: str) -> Iterator[Row]:
-    for size, limit in ((32, 1.20), (128, 1.08), (512, 1.03)):
-        ours = Ours(folder, "model=lenet", f"data.batch_size={size}", *common)
-        yield compare(Row(f"an epoch of LeNet, batch {size}", BARE, limit), ours, Bare(ours))
-    ours = Ours(folder, *MLP, "data.batch_size=64", *common)
-    bare = Bare(ours)
-    yield compare(Row("an epoch of a small MLP, batch 64", BARE, 1.25), ours, bare)
-    yield compare(Row("the same in a Trainer(barebones=True)", BARE, 1.25), Floor(bare), bare)
-    ours = Ours(folder, "model=bn_cnn", "data.batch_size=128", "data.train_size=30000", *common)
+    rows = [
+        *((("model=lenet",), "LeNet", size, limit) for size, limit in ((32, 1.20), (128, 1.08))),
+        (("model=lenet",), "LeNet", 512, 1.03),
+        (MLP, "a small MLP", 64, 1.25),
+    ]
+    for model, name, size, limit in rows:
+        half = ("data.train_size=30000", f"data.batch_size={size}")
+        ours = Ours(folder, *model, *half, *common)
+        bare = Bare(ours)
+        yield compare(Row(f"half an epoch of {name}, batch {size}", BARE, limit), ours, bare)
+        barebones = Row("the same in a Trainer(barebones=True)", BARE, limit)
+        yield compare(barebones, Floor(bare), bare)
+    ours = Ours(folder, "model=bn_cnn", "data.batch_size=128", "data.train_size=20000", *common)
     beside = f"{BARE}, default format"
-    yield compare(Row("half an epoch of bn_cnn, batch 128", beside, 0.75), ours, Bare(ours))
+    yield compare(Row("20,000 images, bn_cnn, batch 128", beside, 0.75), ours, Bare(ours))
 
 
 def against_templates(folder: Path, *common: str) -> Iterator[Row]:
-    common = ("data.train_size=15000", *common)
+    common = ("data.train_size=10000", *common)
     for size in (32, 64, 256):
         ours = Ours(folder, "model=lenet", f"data.batch_size={size}", *common)
-        row = Row(f"15,000 images, LeNet, batch {size}", TEMPLATE, 0.45)
-        yield compare(row, ours, Templates(ours, 15000))
+        row = Row(f"10,000 images, LeNet, batch {size}", TEMPLATE, 0.45)
+        yield compare(row, ours, Templates(ours, 10000))
     ours = Ours(folder, *MLP, "data.batch_size=64", *common)
-    row = Row("15,000 images, small MLP, batch 64", TEMPLATE, 0.2)
-    yield compare(row, ours, Templates(ours, 15000))
+    row = Row("10,000 images, small MLP, batch 64", TEMPLATE, 0.2)
+    yield compare(row, ours, Templates(ours, 10000))
 
 
 def speedrun(folder: Path, *common: str) -> Iterator[Row]:
@@ -62,27 +76,27 @@ def speedrun(folder: Path, *common: str) -> Iterator[Row]:
         return float(seconds["fit"] + seconds["test"])
 
     row = Row("experiment=speedrun, fit and test", "the fastest known recipe", 0.33)
-    yield compare(row, ours, known_recipe(data), turns=7)
+    yield compare(row, ours, known_recipe(data))
 
 
 def dashboard(folder: Path, *common: str) -> Iterator[Row]:
-    """Whole runs of three epochs; for fifteen, what they fit counts five times, pictures, too."""
-    data: DataModule = config.build(settings(folder, *common))["data"]
-    data.tensors("train"), data.tensors("test")
+    """What the dashboard takes of a run of 15 short epochs, on top of 15 whole ones."""
+    epoch = Ours(folder, "model=lenet", *common)
+    short = ("model=lenet", "data.train_size=1000", "trainer.max_epochs=15", _PATIENT, *common)
+    without: list[float] = []
 
-    def side(*overrides: str) -> Callable[[], float]:
-        def go() -> float:
-            with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
-                epochs = ("model=lenet", "trainer.max_epochs=3", _PATIENT)
-                built = config.build(settings(Path(fresh), *epochs, *overrides, *common))
-                start = time.perf_counter()
-                result = run.train(data, built["model"], built["trainer"])
-                return time.perf_counter() - start + 4 * result["seconds"]["fit"]
+    def with_it() -> float:
+        with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
+            built = config.build(settings(Path(fresh), *short))
+            callbacks = built["trainer"].callbacks
+            place = next(i for i, each in enumerate(callbacks) if isinstance(each, Dashboard))
+            callbacks[place] = clock = TimedDashboard(callbacks[place].pictures_every)
+            run.train(built["data"], built["model"], built["trainer"])
+        without.append(15 * epoch())
+        return without[-1] + clock.seconds
 
-        return go
-
-    row = Row("a run of LeNet, 15 epochs, with the dashboard", "without it", 1.05)
-    yield compare(row, side(), side("trainer.callbacks.dashboard=null"))
+    row = Row("15 epochs of LeNet with the dashboard", "without it", 1.05)
+    yield compare(row, with_it, lambda: without[-1])
 
 
 def prediction(folder: Path, *common: str) -> Iterator[Row]:
@@ -95,7 +109,7 @@ def prediction(folder: Path, *common: str) -> Iterator[Row]:
     def times(network: Callable[[Tensor], Tensor], batches: Tensor) -> Callable[[], None]:
         @torch.inference_mode()
         def go() -> None:
-            for _ in range(20):
+            for _ in range(2):
                 for batch in batches.split(1000):
                     network(batch)
             if images.is_cuda:
@@ -103,8 +117,8 @@ def prediction(folder: Path, *common: str) -> Iterator[Row]:
 
         return go
 
-    row = Row("1,000,000 images predicted, LeNet", "the bare network, same batches", 1.3)
-    yield compare(row, times(model, images), times(model.network, ready), turns=5)
+    row = Row("100,000 images predicted, LeNet", "the bare network, same batches", 1.3)
+    yield compare(row, times(model, images), times(model.network, ready))
 
 
 def augmentation(folder: Path, *common: str) -> Iterator[Row]:
@@ -129,13 +143,13 @@ class Repeated(Source):
 
 
 def growth(folder: Path, *common: str) -> Iterator[Row]:
-    common = ("experiment=speedrun", *common)
+    common = (*MLP, "data.batch_size=256", *common)
     base = Ours(folder, *common)
     for times in (4, 16):
         data = DataModule(Repeated(base.data, times), batch_size=256, val_size=0)
         many = Ours(folder, *common, data=data)
         row = Row(f"an epoch of {60 * times},000 images", f"{times} epochs of 60,000", 1.05)
-        yield compare(row, many, lambda times=times: times * base(), turns=3 if times == 16 else 5)
+        yield compare(row, many, lambda times=times: times * base())
 
 
 def commands(folder: Path, *common: str) -> Iterator[Row]:
@@ -212,15 +226,14 @@ PARTS = (
     augmentation,
     growth,
     commands,
-    sweeps,
-)
+)  # and `sweeps`, which alone takes a quarter of an hour: only when asked for
 
 
 def main() -> None:
-    names = [part.__name__ for part in PARTS]
+    names = [part.__name__ for part in (*PARTS, sweeps)]
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--only", nargs="*", choices=names, default=names)
+    parser.add_argument("--only", nargs="*", choices=names, default=names[:-1])
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks"))
     given = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -230,7 +243,7 @@ def main() -> None:
     print(machine(given.device), HEAD, sep="\n\n", flush=True)
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
-        for part in PARTS:
+        for part in (*PARTS, sweeps):
             if part.__name__ in given.only:
                 rows += list(part(Path(scratch) / "run", *common))
     given.output.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchvision import datasets, transforms
 
 from mnist_lab import command, config, run
+from mnist_lab.dashboard import Dashboard
 from mnist_lab.data import DataModule
 from mnist_lab.data.loader import TensorLoader
 from mnist_lab.models import Classifier
@@ -123,6 +124,28 @@ class Floor:
     def __call__(self) -> None:
         trainer = L.Trainer(max_epochs=1, barebones=True, accelerator="cpu")
         trainer.fit(self.model, self.loader)
+
+
+class TimedDashboard(Dashboard):
+    """Knows how long it has taken."""
+
+    seconds = 0.0
+
+
+def _timed(name: str) -> Callable[..., None]:
+    method = getattr(Dashboard, name)
+
+    def call(self: TimedDashboard, *arguments: Any) -> None:
+        start = time.perf_counter()
+        method(self, *arguments)
+        self.seconds += time.perf_counter() - start
+
+    return call
+
+
+for _name in vars(Dashboard):
+    if _name in ("open", "close") or _name.startswith("on_"):
+        setattr(TimedDashboard, _name, _timed(_name))
 
 
 class Templates:
