@@ -4,6 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -77,11 +78,10 @@ def _pictures(
         figures.groups([*names.values()], values, ends, label),
     )
     if len(table.settings) > 1:
-        panels, joined = _panels(table, shown, scale)
         yield _picture(
             "settings",
             "by setting: single runs; lines join groups that differ in this setting alone",
-            figures.settings(panels, joined, label),
+            figures.settings(_panels(table, shown, scale), label),
         )
     if curves:
         split = "validation" if table.ranked else "training"
@@ -137,21 +137,17 @@ def _band(
 
 def _panels(
     table: Table, shown: Sequence[Group], scale: int
-) -> tuple[
-    dict[str, list[tuple[str, NDArray[np.float64]]]], dict[str, list[list[tuple[int, float]]]]
-]:
-    panels, joined = {}, {}
+) -> dict[str, tuple[list[str], dict[str, list[tuple[int, NDArray[np.float64]]]]]]:
+    panels = {}
     for place, setting in enumerate(table.settings):
-        with_it = [group for group in shown if group.values[place] is not None]
-        values = sorted({group.values[place] or "" for group in with_it}, key=natural)
-        panels[setting.name] = [
-            (v, scale * np.concatenate([g.scores for g in with_it if g.values[place] == v]))
-            for v in values
-        ]
-        lines: dict[tuple[str | None, ...], list[tuple[int, float]]] = {}
-        for group in with_it:
-            rest = group.values[:place] + group.values[place + 1 :]
-            point = (values.index(group.values[place] or ""), scale * float(group.scores.mean()))
-            lines.setdefault(rest, []).append(point)
-        joined[setting.name] = [sorted(line) for line in lines.values() if len(line) > 1]
-    return panels, joined
+        with_it = [(group, group.values[place]) for group in shown]
+        values = sorted({value for _, value in with_it if value is not None}, key=natural)
+        series: dict[str, list[tuple[int, NDArray[np.float64]]]] = {}
+        for group, value in with_it:
+            if value is not None:
+                others = zip(table.settings, group.values, strict=True)
+                common = [f"{s.name}={v}" for s, v in others if s is not setting and v is not None]
+                points = series.setdefault(" ".join(common), [])
+                points.append((values.index(value), scale * group.scores))
+        panels[setting.name] = values, {k: sorted(v, key=itemgetter(0)) for k, v in series.items()}
+    return panels

@@ -42,36 +42,41 @@ def groups(
 
 
 def settings(
-    panels: Mapping[str, Sequence[tuple[str, ArrayLike]]],
-    joined: Mapping[str, Sequence[Sequence[tuple[int, float]]]],
+    panels: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[tuple[int, ArrayLike]]]]],
     label: str,
 ) -> Figure:
-    """A panel a setting: single values above each value of it.
+    """A panel a setting: single values above each value of it, and lines through their means.
 
     Args:
-        panels: by setting, each value with the single values under it.
-        joined: by setting, lines through (place of the value, mean): groups that differ in this
-            setting alone.
+        panels: by setting, its values, and series of (place of the value, single values): groups
+            that differ in this setting alone, by what they have in common.
     """
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(_WIDTH, 0.4 + 3.0 * rows), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 0.4 + 3.4 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    for axes, (name, samples) in zip(grid.flat, panels.items(), strict=False):
-        for line in joined[name]:
-            places, means = zip(*line, strict=True)
-            axes.plot(places, means, "-", color="grey", lw=1, alpha=0.6, zorder=1)
-        for place, (_, each) in enumerate(samples):
-            sample = np.asarray(each, dtype=float)
-            spread = np.linspace(-0.12, 0.12, len(sample)) if len(sample) > 1 else np.zeros(1)
-            axes.plot(place + spread, sample, "o", ms=4, alpha=0.5, color=_color(0), mew=0)
-        ticks = [_wrapped(value, 18) for value, _ in samples]
-        steep = len(ticks) > 4 or max(map(len, ticks)) * len(ticks) > 100 / columns
+    for axes, (name, (values, series)) in zip(grid.flat, panels.items(), strict=False):
+        told = len(series) <= len(_COLORS)
+        for index, (common, points) in enumerate(series.items()):
+            color = _color(index) if told else _color(0)
+            for place, each in points:
+                sample = np.asarray(each, dtype=float)
+                spread = np.linspace(-0.1, 0.1, len(sample)) if len(sample) > 1 else np.zeros(1)
+                axes.plot(place + spread, sample, "o", ms=4, alpha=0.4, color=color, mew=0)
+            means = [(place, np.asarray(each, dtype=float).mean()) for place, each in points]
+            axes.plot(*zip(*means, strict=True), color=color if told else "grey", lw=1.5,
+                      alpha=1 if told else 0.5, marker="D", ms=4, zorder=3,
+                      label=_wrapped(common, 60 // columns))  # fmt: skip
+        ticks = [_wrapped(value, 18) for value in values]
+        steep = len(ticks) > 6 or max(map(len, ticks)) * len(ticks) > 100 / columns
         axes.set_xticks(range(len(ticks)), ticks, rotation=40 if steep else 0,
                         ha="right" if steep else "center")  # fmt: skip
         axes.set_xlim(-0.5, len(ticks) - 0.5)
         axes.set_title(_wrapped(name, 60 // columns), fontsize=10)
         axes.grid(axis="y", alpha=0.3)
+        if told and len(series) > 1:
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.3 if steep else -0.1),
+                        ncols=1, fontsize=8, frameon=False)  # fmt: skip
     for axes in list(grid.flat)[len(panels) :]:
         axes.remove()
     figure.supylabel(label, fontsize=10)

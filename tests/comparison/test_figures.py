@@ -89,10 +89,15 @@ def test_recalls_write_each_value_into_its_cell():
 
 
 def test_settings_have_a_panel_each_with_their_runs_and_lines():
-    panels = {"norm": [("after", [1.0, 2.0]), ("none", [3.0])], "size": [("32", [1.0])]}
-    drawn = rendered(figures.settings(panels, {"norm": [[(0, 1.5), (1, 3.0)]], "size": []}, "y"))
+    norm = {"size=32": [(0, [1.0, 2.0]), (1, [3.0])], "size=64": [(0, [5.0])]}
+    panels = {"norm": (["after", "none"], norm), "size": (["32"], {"": [(0, [1.0])]})}
+    drawn = rendered(figures.settings(panels, "y"))
     first, second = drawn.axes
-    line, after, none = first.lines
-    assert list(line.get_ydata()) == [1.5, 3.0]
+    after, none, line, alone, point = first.lines
+    assert (list(line.get_xdata()), list(line.get_ydata())) == ([0, 1], [1.5, 3.0])
     assert (list(after.get_ydata()), list(none.get_xdata())) == ([1, 2], [1])
+    assert (list(alone.get_ydata()), list(point.get_ydata())) == ([5], [5])
+    assert line.get_color() == after.get_color() != alone.get_color()
+    assert [text.get_text() for text in first.get_legend().get_texts()] == ["size=32", "size=64"]
+    assert second.get_legend() is None
     assert [axes.get_title() for axes in (first, second)] == ["norm", "size"]
