@@ -188,7 +188,8 @@ def _run(
     if seconds is None:
         raise ComparisonError("result.json: has no seconds.fit")
     if (test is None) != (result.per_class is None):
-        raise ComparisonError(f"result.json: has no test/{quantity}")
+        lacking = f"test/{quantity}" if test is None else "per_class"
+        raise ComparisonError(f"result.json: has no {lacking}")
     if test is None and val is None:
         raise ComparisonError(f"result.json: has neither val/{quantity} nor test/{quantity}")
     if not all(math.isfinite(x) and abs(x) < _MAX for x in (test or 0.0, seconds, val or 0.0)):

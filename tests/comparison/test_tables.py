@@ -7,6 +7,7 @@ import pytest
 
 from mnist_lab.comparison import gather
 from mnist_lab.comparison.gather import ComparisonError
+from mnist_lab.comparison.report import Section
 from mnist_lab.comparison.tables import arrange
 
 
@@ -174,7 +175,7 @@ def test_what_is_not_finished_or_not_whole_is_named_and_never_averaged_in(write_
         "no_config": "damaged: there is no run here (no config.yaml)",
         "foreign": "damaged: config.yaml: not the configuration of a run",
         "seedless": "damaged: config.yaml: seed=None: not a seed",
-        "classless": "damaged: result.json: per_class: Input should be a valid dictionary",
+        "classless": "damaged: result.json: has no per_class",
         "recall": "damaged: result.json: per_class.1.recall: Input should be less than",
         "large": "damaged: result.json: larger than any result",
     }
@@ -225,3 +226,24 @@ def test_what_is_shown_of_a_setting_can_be_printed(write_run, below):
     names = {group.name for group in only(below).groups}
     assert names == {r"norm=\x1b[31mred\n", "norm=after"}
     assert json.dumps(sorted(names)).isascii()
+
+
+def test_where_runs_were_not_tested_all_are_compared_by_validation(write_run, below):
+    metrics = {"val/loss": 0.3, "val/accuracy": 0.8, "test/loss": None, "test/accuracy": None}
+    untested = {"per_class": None, "metrics": metrics}
+    write_run("winner", val=0.9, test=0.95, data__batch_size=32)
+    write_run("other", result=untested, data__batch_size=64)
+    table = only(below)
+    assert (table.split, table.ranked) == ("val", True)
+    first, second = table.groups
+    assert (first.name, first.scores.tolist(), first.test.tolist()) == (
+        "batch_size=32",
+        [0.9],
+        [0.95],
+    )
+    assert (second.scores.tolist(), second.runs[0].classes) == ([0.8], ())
+    section = Section.of(table)
+    assert "answers are about val/accuracy" in section.notes[0]
+    (answer,) = section.answers
+    assert answer.startswith("batch_size=32 is 10.00 points ahead of batch_size=64; no interval")
+    assert section.grids[0].rows[1][5:7] == ("-", "-")

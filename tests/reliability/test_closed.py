@@ -149,7 +149,7 @@ def content(model: models.Classifier | None = None, **parts) -> dict:
         "global_step": 1,
         "state_dict": model.state_dict(),
         "hyper_parameters": dict(model.hparams),
-        "mnist_lab": {**about, "data": None, "sums": torch.zeros(3)},
+        "mnist_lab": {**about, "data": None, "tally": []},
     } | parts
 
 

@@ -325,7 +325,7 @@ def content() -> dict:
         "global_step": 1,
         "state_dict": copy.deepcopy(model().state_dict()),
         "hyper_parameters": dict(model().hparams),
-        "mnist_lab": about | {"sums": torch.zeros(3)},
+        "mnist_lab": about | {"tally": [{"sums": torch.zeros(3), "uncounted": []}]},
     }
 
 

@@ -93,7 +93,7 @@ def test_a_ray_of_its_own(home, tmp_path):
 
 
 def test_a_ray_that_runs_already_and_a_worker_of_it_that_vanishes(cluster, home, tmp_path):
-    jobs = [*MLP, "trainer.max_epochs=300", "trainer.callbacks.early_stopping=null", "seed=0,1",
+    jobs = [*MLP, "trainer.max_epochs=150", "trainer.callbacks.early_stopping=null", "seed=0,1",
             "hydra/launcher=ray_cluster", f"hydra.launcher.ray.init.address={cluster}"]  # fmt: skip
     process = begin(tmp_path / "work", home, *jobs)
     sweep = tmp_path / "work/outputs/sweeps/s"
@@ -104,7 +104,7 @@ def test_a_ray_that_runs_already_and_a_worker_of_it_that_vanishes(cluster, home,
     assert len(list(sweep.glob("*/result.json"))) == 2
     assert not list(tmp_path.glob("elsewhere/*"))
     logs = [path.read_text() for path in sweep.glob("*/train.log")]
-    assert sum("epoch 300/300" in text for text in logs) == 2
+    assert sum("epoch 150/150" in text for text in logs) == 2
 
 
 def test_a_ray_that_is_not_there_is_told_at_once(home, tmp_path):
