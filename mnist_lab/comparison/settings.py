@@ -3,7 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
+
+from omegaconf import OmegaConf
+
+from mnist_lab import config
 
 MAX_LENGTH = 40  # of a value, as it is shown
 
@@ -33,7 +39,7 @@ def distinguish(
     What follows from the choice of a class (its own settings) is not told again, nor what an
     interpolation repeats. A single configuration is called `alone`.
     """
-    columns = _columns([_flat(each) for each in configs])
+    columns = _columns([_flat(each) for each in _by_choice(configs)])
     leaders = _leaders(columns)
     short = [_short(key) for key in leaders]
     settings = [
@@ -55,6 +61,37 @@ def distinguish(
         counts[name] += 1
         names[index] += f" ({counts[name]})" if counts[name] > 1 else ""
     return settings, names
+
+
+# Groups of `conf/`, and where an interpolation repeats them.
+_GROUPS = {"augment": "data", "optimizer": "model", "scheduler": "model"}
+
+
+def _by_choice(configs: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """With the names that `conf/` has for choices, where all configurations have one unchanged."""
+    for group, parent in _GROUPS.items():
+        names = [_choices(group).get(_json(each.get(group))) for each in configs]
+        if None not in names:
+            configs = [
+                {**each, group: name, parent: {**each.get(parent, {}), group: name}}
+                for each, name in zip(configs, names, strict=True)
+            ]
+    return configs
+
+
+@cache
+def _choices(group: str) -> dict[str, str]:
+    """The names of a group's files by their content."""
+    found = {}
+    for path in sorted(Path(config.CONF, group).glob("*.yaml")):
+        content = OmegaConf.to_container(OmegaConf.load(path))
+        assert isinstance(content, dict)
+        found[_json(content.get(group) if group in content else content)] = path.stem
+    return found
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def printable(text: str) -> str:

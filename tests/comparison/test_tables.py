@@ -247,3 +247,16 @@ def test_where_runs_were_not_tested_all_are_compared_by_validation(write_run, be
     (answer,) = section.answers
     assert answer.startswith("batch_size=32 is 10.00 points ahead of batch_size=64; no interval")
     assert section.grids[0].rows[1][5:7] == ("-", "-")
+
+
+def test_choices_of_conf_have_their_names_unless_they_were_changed(write_run, below):
+    affine = {"_target_": "mnist_lab.data.RandomAffine", "degrees": 15, "scale": 0.15, "shift": 2}
+    shift = {"_target_": "mnist_lab.data.RandomAffine", "shift": 2}
+    for name, augment in (("a", None), ("b", shift), ("c", affine)):
+        write_run(name, augment=augment)
+    table = only(below)
+    assert [setting.key for setting in table.settings] == ["augment"]
+    names = {group.runs[0].folder.name: group.name for group in table.groups}
+    assert names == {"a": "augment=none", "b": "augment=shift", "c": "augment=affine"}
+    write_run("d", augment={**shift, "shift": 3})
+    assert "shift=3" in {g.runs[0].folder.name: g.name for g in only(below).groups}["d"]
