@@ -101,8 +101,12 @@ def run(main: Callable[[], Any]) -> None:
     Hydra's own lines on unknown names are long, and advise `+`. `HYDRA_FULL_ERROR=1`, which makes
     it raise instead of printing, is set for that; set by the user, it gives the traceback.
     """
+    from hydra.core.config_store import ConfigStore
     from hydra.errors import CompactHydraException
 
+    # Nobody changes Hydra's store of what its plugins can be set to: it gives out copies. For
+    # --help it copies all of it 80 times, which takes as long as the rest.
+    ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
     # A run's further processes inherit what the first one set.
     full = os.environ.get("HYDRA_FULL_ERROR") == "1" and processes.rank() == 0
     os.environ["HYDRA_FULL_ERROR"] = "1"

@@ -60,9 +60,11 @@ embeddings {{
 def seen(model: Classifier, images: Tensor) -> Tensor:
     """Images as the network is shown them, but for normalisation: `(N, 3, S, S)` uint8, on the
     CPU."""
-    shown = model.preprocess(images.to(model.device)) * model.std + model.mean
-    levels = (255 * shown.float().clamp(0, 1)).round().to(torch.uint8).cpu()
-    return levels.expand(-1, 3, -1, -1)
+    parts = []
+    for part in images.split(100):  # as floats they take four times the room, several times over
+        shown = model.preprocess(part.to(model.device)) * model.std + model.mean
+        parts.append((255 * shown.float().clamp(0, 1)).round().to(torch.uint8).cpu())
+    return torch.cat(parts).expand(-1, 3, -1, -1)
 
 
 def enlarged(images: Tensor, size: int) -> Tensor:

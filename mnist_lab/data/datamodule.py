@@ -118,9 +118,8 @@ class DataModule(L.LightningDataModule):
             self._form, self._formed = fitted, {}
 
     def teardown(self, stage: str) -> None:
-        """What only training needed is given back."""
-        if stage == "fit":
-            self._formed.pop("train", None)
+        """Images in the model's form are given back; made again, should they be asked for."""
+        self._formed = {}
 
     def tensors(self, split: str) -> tuple[Tensor, Tensor]:
         """Images `(N, C, H, W)` uint8 and labels `(N,)` of `train`, `val` or `test`."""
