@@ -61,7 +61,9 @@ def seen(model: Classifier, images: Tensor) -> Tensor:
     """Images as the network is shown them, but for normalisation: `(N, 3, S, S)` uint8, on the
     CPU."""
     parts = []
-    for part in images.split(100):  # as floats they take four times the room, several times over
+    for part in torch.split(
+        images, 100
+    ):  # as floats they take four times the room, several times over
         shown = model.preprocess(part.to(model.device)) * model.std + model.mean
         parts.append((255 * shown.float().clamp(0, 1)).round().to(torch.uint8).cpu())
     return torch.cat(parts).expand(-1, 3, -1, -1)

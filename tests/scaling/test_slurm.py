@@ -1,9 +1,9 @@
 """Sweeps as arrays of a real Slurm: to their end, requeued, at their limit, and refused."""
 
-import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -71,7 +71,7 @@ def test_requeued_and_out_of_time_jobs_end_with_the_same_weights(slurm, tmp_path
     # A limit of one minute, of which the notice takes all.
     told(slurm, "scontrol", "update", f"JobId={other}", "TimeLimit=1")
     log = sweep / f".submitit/{other}/{other}_0_log.out"
-    wait_for(lambda: "this job is timed-out" in log.read_text(), 150)
+    wait_for(lambda: "Caught signal SIGUSR2" in log.read_text(), 150)
     wait_for(lambda: "TimeLimit=00:01:00" in told(slurm, "scontrol", "show", "job", other), 30)
     told(slurm, "scontrol", "update", f"JobId={other}", "TimeLimit=30")
     _, err = array.communicate(timeout=600)
@@ -84,11 +84,14 @@ def test_requeued_and_out_of_time_jobs_end_with_the_same_weights(slurm, tmp_path
         assert int(re.search(r"Restarts=(\d+)", details)[1]) >= 1, details
 
 
+NO_SLURM = {"PATH": str(Path(sys.executable).parent)}
+
+
 @pytest.mark.parametrize(
     ("setting", "environment", "words"),
     [
         ("hydra.launcher.partition=nope", {}, "invalid partition"),
-        ("hydra.launcher.timeout_min=3", {"PATH": os.path.dirname(sys.executable)}, "sbatch"),  # noqa: PTH120
+        ("hydra.launcher.timeout_min=3", NO_SLURM, "slurm cluster"),
     ],
 )
 def test_what_the_cluster_refuses_is_told_in_a_line(setting, environment, words, slurm, tmp_path):
