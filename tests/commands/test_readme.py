@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -74,14 +75,22 @@ def test_make_targets_exist(target):
 def test_train_commands(arguments, lab_train, own_files, tmp_path, mnist_root, monkeypatch):
     if "fashion_mnist" in arguments:  # nobody ships it: MNIST's archives stand in for it
         arguments = arguments.replace("fashion_mnist", "mnist")
+    arguments = arguments.replace("launcher=slurm", "launcher=joblib")  # Slurm: tests/scaling
     monkeypatch.setenv("MNIST_LAB_DATA", str(mnist_root))
     small = [] if "--cfg" in arguments else SMALL
     if "study=batch_norm" in arguments:
         small = [*small, "seed=0", "model.dropout=0"]
-    called = lab_train(*arguments.split(), *small)
-    assert called.status == 0, called.err
+    if "search=" in arguments:
+        small = [*small, "hydra.sweeper.n_trials=2"]
+    if "trainer=ddp" in arguments:  # whose second process is started by the command's name
+        line = [sys.executable, "-m", "mnist_lab.train", *arguments.split(), *small]
+        subprocess.run(line, check=True, cwd=tmp_path)
+    else:
+        called = lab_train(*arguments.split(), *small)
+        assert called.status == 0, called.err
+    jobs = {"sweep=sizes": 6, "sweep=more": 6, "sweep=array": 4, "study=": 3, "search=": 2}
+    expected = next((count for key, count in jobs.items() if key in arguments), 1)
     if small:
-        expected = 6 if arguments.startswith("-m") else 3 if "study=" in arguments else 1
         assert len(list(tmp_path.rglob("result.json"))) == expected
 
 
