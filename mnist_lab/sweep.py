@@ -4,6 +4,7 @@ Imports nothing heavy, as `config`.
 """
 
 import contextlib
+import gc
 import json
 import os
 import socket
@@ -163,6 +164,10 @@ def job(cfg: DictConfig) -> Iterator[None]:
         with contextlib.suppress(OSError), whole(reason) as file:  # it has been told
             file.write(text + "\n")
         raise
+    finally:
+        # Model, trainer and data refer to each other. Left to chance, they fill the memory of the
+        # next jobs' process, too, which joblib then takes for a leak and starts anew.
+        gc.collect()
     result = run_folder.read_result(folder) or {"metrics": {}}
     spent = "finished before" if finished else f"{time.perf_counter() - start:.1f} s"
     value = _number(result["metrics"].get(cfg.monitor))

@@ -1,5 +1,6 @@
 """Sweeps: killed and repeated, extended, with jobs that fail, and those that are refused."""
 
+import gc
 import json
 import os
 import random
@@ -8,6 +9,8 @@ import sys
 import time
 
 import pytest
+
+from mnist_lab import models
 
 MLP = ["-m", "data=digits", "model=mlp", "model.hidden=[16]", "trainer.max_epochs=2"]
 QUICK = [*MLP, "trainer.accelerator=cpu", "sweep=s"]
@@ -96,6 +99,20 @@ def test_more_values_extend_a_sweep(lab_train, tmp_path):
         assert row[3] == f"{result['metrics']['test/accuracy']:.4f}"
     # Fewer values: the table still has all jobs of the sweep.
     assert len(table(lab_train(*QUICK, "seed=1").out)) == 2
+
+
+def test_jobs_leave_nothing_in_memory(lab_train):
+    def alive():
+        return sum(type(each) is models.MLP for each in gc.get_objects())
+
+    gc.collect()
+    before = alive()
+    gc.disable()  # which would come round at some time
+    try:
+        assert lab_train(*QUICK, "seed=0,1").status == 0
+        assert alive() == before
+    finally:
+        gc.enable()
 
 
 def test_a_failing_and_a_diverging_job_do_not_stop_the_others(lab_train, tmp_path):
