@@ -7,8 +7,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from matplotlib import figure
 from matplotlib.axes import Axes
+from matplotlib.font_manager import FontProperties
 from matplotlib.image import AxesImage
-from matplotlib.textpath import TextPath
+from matplotlib.textpath import text_to_path
 from numpy.typing import ArrayLike, NDArray
 
 # Okabe and Ito's palette, which colour-blind people can tell apart.
@@ -40,9 +41,9 @@ def short(name: str, length: int = 20) -> str:
 
 def width_of(texts: Sequence[str], size: float) -> float:
     """Inches that the widest of the texts takes."""
-    # A dollar would begin a formula; S is as wide.
-    paths = (TextPath((0, 0), text.replace("$", "S"), size=size) for text in set(texts) if text)
-    return max((path.get_extents().width for path in paths), default=0.0) / 72
+    font = FontProperties(size=size)
+    sizes = (text_to_path.get_text_width_height_descent(text, font, False) for text in set(texts))
+    return max((width for width, *_ in sizes), default=0.0) / 72
 
 
 def ink_on(color: Sequence[float]) -> str:
