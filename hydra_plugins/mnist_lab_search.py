@@ -1,8 +1,4 @@
-"""`hydra/sweeper=optuna`: jobs whose settings follow from how the earlier ones did.
-
-Hydra takes sweepers from `hydra_plugins` alone, and imports all of that whenever it starts: nothing
-heavy is imported until a search begins.
-"""
+"""`hydra/sweeper=optuna`: jobs whose settings follow from how the earlier ones did."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,20 +11,21 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
+from mnist_lab.config import without_influence
 from mnist_lab.sweep import SweepError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # Hydra imports this whenever it starts: nothing heavy until a search begins
     import optuna
 
 Point = dict[str, Any]
-_DRAWS = 100  # of known points, until a space counts as exhausted
+Trial = tuple[int, Point]  # by its number
 
 
 class OptunaSweeper(Sweeper):
     """A search by Optuna's TPE, kept in `search.db` in the sweep's folder.
 
-    No point is tried twice. One that was ended goes on: jobs that were running are finished first,
-    and each new point follows from `seed` and the points before it. The winner alone is tested.
+    No point is tried twice. One that was ended goes on: jobs that were running or failed come
+    first, and each new point follows from `seed` and those before it. The winner alone is tested.
 
     Args:
         n_trials: points in all, over all times that the command is given.
@@ -43,18 +40,17 @@ class OptunaSweeper(Sweeper):
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
         self._parser = OverridesParser.create(config_loader=hydra_context.config_loader)
-        self._folder, self._mode = Path(config.hydra.sweep.dir), config.mode
-        made = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
-        self._launch = made.launch
+        self._config, self._folder = config, Path(config.hydra.sweep.dir)
+        launcher = Plugins.instance().instantiate_launcher(hydra_context, task_function, config)
+        self._launch = launcher.launch
 
     def sweep(self, arguments: list[str]) -> list[JobReturn]:
         """Run what is missing of `n_trials` points, then the winner's test."""
         import optuna
 
-        state = optuna.trial.TrialState
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        for name, count in (("n_trials", self.n_trials), ("n_jobs", self.n_jobs)):
-            if not isinstance(count, int) or count < 1:
+        for name in ("n_trials", "n_jobs"):
+            if not isinstance(count := getattr(self, name), int) or count < 1:
                 raise SweepError(f"hydra.sweeper.{name}={count}: must be a whole number from 1 on")
         given = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         by_key = {each.get_key_element(): each for each in self._parser.parse_overrides(given)}
@@ -62,14 +58,21 @@ class OptunaSweeper(Sweeper):
         if not space:
             raise SweepError("hydra/sweeper=optuna: nothing to search; try search=training")
         fixed = [f"{k}={v.get_value_element_as_str()}" for k, v in by_key.items() if k not in space]
-        study = self._study(space)
+        study = self._study(space, fixed)
         returns: list[JobReturn] = []
-        while batch := self._next(study, space):
+        failed: set[int] = set()  # left running in the storage: tried again by the next command
+        while batch := self._next(study, space, failed):
             jobs = [[*fixed, "test=false", *_overrides(point)] for _, point in batch]
             done = self._launch(jobs, batch[0][0])
             for (number, _), job in zip(batch, done, strict=True):
-                value = job.return_value if job.status == JobStatus.COMPLETED else None
-                study.tell(number, value, state.FAIL if value is None else None)
+                if job.status != JobStatus.COMPLETED:
+                    failed.add(number)
+                elif job.return_value is None:
+                    raise SweepError(
+                        f"monitor={self._config.monitor}: no result has it to search by"
+                    )
+                else:
+                    study.tell(number, job.return_value)
             returns += done
         if any(trial.value is not None for trial in study.trials):
             winner = [*fixed, "test=true", *_overrides(study.best_trial.params)]
@@ -78,55 +81,54 @@ class OptunaSweeper(Sweeper):
             _ = job.return_value  # raises what a failed job raised
         return returns
 
-    def _study(self, space: Point) -> "optuna.Study":
+    def _study(self, space: Point, fixed: list[str]) -> "optuna.Study":
         import optuna
 
-        told = {key: repr(each) for key, each in space.items()}
+        told = {each for each in fixed if not without_influence(each.partition("=")[0])}
+        told |= {f"{key}: {each!r}" for key, each in space.items()}
+        told |= {f"monitor={self._config.monitor}", f"mode={self._config.mode}"}
         storage = self._folder / "search.db"
         try:
             study = optuna.create_study(
                 storage=f"sqlite:///{storage}",
-                direction="maximize" if self._mode == "max" else "minimize",
+                direction="maximize" if self._config.mode == "max" else "minimize",
                 study_name="search",
                 load_if_exists=True,
             )
-            before = study.user_attrs.get("space", told)
+            before = set(study.user_attrs.get("search", told))
         except Exception as error:  # whatever SQLAlchemy makes of a file that is no database
             raise SweepError(f"{storage}: cannot be used: {str(error).splitlines()[0]}") from error
         if before != told:
-            other = ", ".join(f"{key}: {value}" for key, value in before.items())
+            other = ", ".join(sorted(before - told))
             raise SweepError(f"{self._folder}: is a search over {other}; name this one, sweep=NAME")
-        study.set_user_attr("space", told)
+        study.set_user_attr("search", sorted(told))
         return study
 
-    def _next(self, study: "optuna.Study", space: Point) -> list[tuple[int, Point]]:
-        """Numbers and points of the trials to run together now."""
-        import optuna
+    def _next(self, study: "optuna.Study", space: Point, failed: set[int]) -> list[Trial]:
+        """The trials to run together now."""
+        from optuna.samplers import TPESampler
+        from optuna.trial import TrialState as state  # noqa: N813
 
-        state = optuna.trial.TrialState
-        known: set[tuple[str, ...]] = set()
-        batch: list[tuple[int, Point]] = []
+        known, batch, draws = set[tuple[str, ...]](), list[Trial](), 0
         for trial in study.trials:
             point = tuple(_overrides(trial.params))
             if trial.params.keys() == space.keys() and point not in known:
                 known.add(point)
-                if trial.state == state.RUNNING:  # in a process that was ended
+                if trial.state == state.RUNNING and trial.number not in failed:
                     batch.append((trial.number, trial.params))
             elif trial.state == state.RUNNING:  # being chosen when it ended
                 study.tell(trial.number, state=state.FAIL)
-        draws = 0
-        while len(known) < self.n_trials and len(batch) < self.n_jobs and draws < _DRAWS:
+        while len(known) < self.n_trials and len(batch) < self.n_jobs and draws < 100:
             # Anew for each point: what comes next must not depend on when a process was ended.
             seed = 1_000_003 * self.seed + 1_009 * len(known) + draws
-            study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=self.n_jobs > 1)
+            study.sampler = TPESampler(seed=seed, constant_liar=self.n_jobs > 1)
             chosen = study.ask(space)
-            point = tuple(_overrides(chosen.params))
-            if point in known:
-                study.tell(chosen, state=state.FAIL)
-                draws += 1
-            else:
+            if (point := tuple(_overrides(chosen.params))) not in known:
                 known.add(point)
                 batch.append((chosen.number, chosen.params))
+            else:
+                study.tell(chosen, state=state.FAIL)
+                draws += 1
         if not batch and draws:
             print(f"No new points in this space: {len(known)} instead of {self.n_trials}.")
         return batch[: self.n_jobs]

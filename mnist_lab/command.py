@@ -81,7 +81,8 @@ def job_name(overrides: Sequence[str]) -> str:
     name where it would be too long, or where a value (a path, a list) can't stand in a name.
     """
     given = dict(text.lstrip("+").partition("=")[::2] for text in overrides)
-    kept = {key: given[key] for key in sorted(given) if not without_influence(key)}
+    data = given.get("data")
+    kept = {key: given[key] for key in sorted(given) if not without_influence(key, data)}
     last = {key: key.rpartition(".")[2] for key in kept}
     often = Counter(last.values())
     names = {key: key if often[last[key]] > 1 or key.startswith("~") else last[key] for key in kept}
@@ -126,8 +127,10 @@ def run(main: Callable[[], Any]) -> None:
         sys.exit(str(error))
     except Exception as error:
         if not full and _of_a_launcher(error):
-            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            sys.exit(f"The launcher failed: {first}\nThe same command again runs what is missing.")
+            sys.exit(
+                f"The launcher failed: {_reason(error)}\n"
+                "The same command again runs what is missing."
+            )
         if not isinstance(error, ValueError):
             raise
         if not full and isinstance(error.__cause__, OSError):  # the log that cannot be opened
@@ -148,6 +151,14 @@ def _of_a_launcher(error: Exception) -> bool:
         trace = trace.tb_next
     places = [type(error).__module__, trace.tb_frame.f_globals["__name__"] if trace else ""]
     return any(place.partition(".")[0] in ("submitit", "ray", "joblib") for place in places)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what a launcher raised, or the last of the trace that submitit adds."""
+    lines = str(error).strip().splitlines()
+    if len(lines) > 1 and lines[0].endswith("with trace:"):
+        lines = "\n".join(lines[2:]).partition("\n------")[0].strip().splitlines()[-1:]
+    return next(iter(lines), type(error).__name__)
 
 
 def _quiet_writers(failed: threading.ExceptHookArgs) -> None:

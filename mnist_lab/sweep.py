@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mnist_lab import FileOrSettingError, LabError, command
+from mnist_lab import FileOrSettingError, LabError, command, config
 from mnist_lab import folder as run_folder
 from mnist_lab.files import whole
 
@@ -83,21 +85,32 @@ def _opened(cfg: DictConfig) -> Sweep:
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     overrides = parser.parse_overrides([*params, *hydra.overrides.task])
     folder = Path(hydra.sweep.dir)
+    if hydra.sweeper._target_.endswith(".OptunaSweeper") and find_spec("optuna") is None:
+        raise SweepError("hydra/sweeper=optuna: needs optuna; pip install mnist-lab[sweep]")
     jobs = []
     if hydra.sweeper._target_ == f"{BasicSweeper.__module__}.{BasicSweeper.__name__}":
         (combinations,) = BasicSweeper.split_arguments(overrides, None)
         jobs = [command.job_name(each) for each in combinations]
+        if not jobs:
+            raise SweepError("this sweep has no jobs: a setting has no values")
         name, count = Counter(jobs).most_common(1)[0]
         if count > 1:
             raise SweepError(
                 f"{count} jobs of this sweep are the same: {name}; "
                 "each needs a value that changes its result"
             )
-    settings = sorted({each.get_key_element().lstrip("+") for each in overrides} - {"sweep"})
-    settings = [f"study={cfg.sweep}" if each == "study" else each for each in settings]
+    settings = sorted({key for each in overrides if (key := _identity(each)) is not None})
     _find_ray(hydra.launcher)
     _claim(folder, settings)
     return Sweep(folder, jobs, cfg.monitor, cfg.mode)
+
+
+def _identity(override: Override) -> str | None:
+    """What tells a sweep with this override from others: its key, if that has any influence."""
+    key = override.get_key_element().lstrip("+")
+    if key in ("study", "search"):
+        return f"{key}={override.get_value_element_as_str()}"
+    return None if config.without_influence(key) else key
 
 
 def _find_ray(launcher: DictConfig) -> None:
@@ -129,7 +142,7 @@ def _claim(folder: Path, settings: list[str]) -> None:
             raise SweepError(f"{record}: cannot be read: {error}") from error
         if before != settings:
             raise SweepError(f"{folder}: is a sweep of {', '.join(map(str, before))}{other}")
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif folder.is_dir() and {path.name for path in folder.iterdir()} - {f"{RECORD}.part"}:
         raise SweepError(f"{folder}: holds something that is no sweep{other}")
     else:
         folder.mkdir(parents=True, exist_ok=True)

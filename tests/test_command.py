@@ -18,6 +18,8 @@ from mnist_lab.command import MAX_JOB_NAME, LogFile, job_name
         (["data.seed=1", "seed=2"], "data.seed-1_seed-2"),
         (["data.root=/a/b", "data.device=cpu", "trainer.logger.tensorboard=null"], "job"),
         (["augment=none"], "augment-none"),
+        (["data=mnist", "data.root=pics"], "data-mnist"),
+        (["data=folder", "data.root=pics"], "data-folder_root-pics"),
     ],
 )
 def test_a_job_is_named_by_what_determines_its_result(overrides, name):

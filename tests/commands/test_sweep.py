@@ -154,6 +154,7 @@ def test_a_job_that_failed_and_now_works_is_a_failure_no_more(lab_train, tmp_pat
         (["sweep=a/b"], "sweep=a/b: should be a name of letters, digits and _.+-"),
         (["sweep=.."], "sweep=..: should be a name"),
         (["seed=range(0,a)"], "seed=range(0,a)"),
+        (["seed=range(0,0)"], "this sweep has no jobs: a setting has no values"),
         (["seed=interval(0,1)"], "BasicSweeper does not support sweep type"),
     ],
 )
@@ -176,7 +177,7 @@ def test_a_folder_of_another_sweep_is_refused_and_left_as_it_was(lab_train, tmp_
     before = listing()
     called = lab_train(*QUICK, "optimizer=adam,sgd")
     assert called.status == 1
-    settings = "data, model, model.hidden, seed, trainer.accelerator, trainer.max_epochs"
+    settings = "data, model, model.hidden, seed, trainer.max_epochs"
     assert f"outputs/sweeps/s: is a sweep of {settings}; give this sweep a name" in called.err
     assert listing() == before
     (folder / "sweep.json").write_text("[")
@@ -185,6 +186,33 @@ def test_a_folder_of_another_sweep_is_refused_and_left_as_it_was(lab_train, tmp_
     called = lab_train(*QUICK, "seed=0")
     assert called.status == 1
     assert "outputs/sweeps/s: holds something that is no sweep" in called.err
+
+
+def test_what_makes_a_sweep_another_one(lab_train, tmp_path):
+    folder = tmp_path / "outputs/sweeps/s"
+    folder.mkdir(parents=True)
+    (folder / "sweep.json.part").touch()  # killed while it was written
+    quick = ["trainer.fast_dev_run=true", "data=digits", "sweep=s"]
+    job = ["seed=0", "hydra.sweeper.params={}"]
+    assert lab_train("study=batch_size", *quick, *job).status == 0
+    # Where the data lie and how often a checkpoint is written doesn't matter, the study does.
+    again = lab_train("study=batch_size", *quick, *job, "data.root=x", "checkpoint_every_n_steps=9")
+    assert again.status == 0, again.err
+    other = lab_train("study=batch_steps", *quick, *job)
+    assert other.status == 1
+    assert "is a sweep of data, seed, study=batch_size, trainer.fast_dev_run" in other.err
+
+
+def test_a_damaged_result_does_not_hide_the_table(lab_train, tmp_path):
+    folder = tmp_path / "outputs/sweeps/s"
+    assert lab_train(*QUICK, "seed=0,1").status == 0
+    for damage in ({"metrics": {"val/accuracy": "x"}}, {"seconds": None}):
+        path = sorted(folder.glob("*/result.json"))[0]
+        path.write_text(json.dumps(json.loads(path.read_text()) | damage))
+        called = lab_train(*QUICK, "seed=1")
+        assert called.status == 0, called.err
+        assert [row[-1].endswith("not the result of a run") for row in table(called.out)] == [
+            False, True]  # fmt: skip
 
 
 def test_sweeps_without_a_name_get_folders_of_their_own(lab_train, tmp_path):
