@@ -3,7 +3,6 @@
 Imports nothing heavy: `--help`, `--cfg job` and a mistyped key answer before torch is loaded.
 """
 
-import copy
 import difflib
 import hashlib
 import inspect
@@ -14,9 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mnist_lab import FileOrSettingError
+from mnist_lab.files import class_names
 
 _here = Path(__file__).resolve().parent
 CONF = str(_here / "conf" if (_here / "conf").is_dir() else _here.parent / "conf")
@@ -35,8 +35,12 @@ _WITHOUT_INFLUENCE = (
     *(f"data.{key}" for key in ("root", "mirror", "device", "eval_batch_size")),
     *(f"trainer.{key}" for key in ("default_root_dir", "accelerator", "devices", "num_nodes")),
     *(f"trainer.{key}" for key in ("logger", "log_every_n_steps", "enable_progress_bar")),
+    "trainer.precision.accelerator",
     *(f"trainer.callbacks.{key}" for key in ("console", "dashboard", "last")),
 )
+
+# Choices of `data` whose images are whatever lies in data.root; the others know theirs by checksum.
+_OWN_FILES = {"folder": "mnist_lab.data.FolderSource", "kaggle": "mnist_lab.data.KaggleSource"}
 
 # Whose classes a stored configuration may name, and which functions.
 _PACKAGES = ("mnist_lab", "lightning", "torch", "torchmetrics", "torchvision")
@@ -68,8 +72,9 @@ def in_folder(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def influential(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """What determines the result: all but paths, devices and loggers."""
-    kept = copy.deepcopy(dict(plain))
+    """What determines the result: all but paths, devices and loggers; 0.0 is told as 0."""
+    kept: dict[str, Any] = whole_numbers(plain)
+    root = kept["data"].get("root")
     for key in _WITHOUT_INFLUENCE:
         *groups, name = key.split(".")
         group: Any = kept
@@ -77,11 +82,26 @@ def influential(plain: Mapping[str, Any]) -> dict[str, Any]:
             group = group.get(each) if isinstance(group, dict) else None
         if isinstance(group, dict):
             group.pop(name, None)
+    source = kept["data"].get("source")
+    if isinstance(source, dict) and source.get("_target_") in _OWN_FILES.values():
+        kept["data"]["root"] = root
     return kept
 
 
-def without_influence(key: str) -> bool:
-    """Whether a setting (or all of a group) says nothing about the result."""
+def whole_numbers(value: Any) -> Any:
+    """A copy of nested plain values, with whole floats as integers: both say the same."""
+    if isinstance(value, Mapping):
+        return {key: whole_numbers(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [whole_numbers(each) for each in value]
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
+    return int(value) if whole else value
+
+
+def without_influence(key: str, data: str | None = None) -> bool:
+    """Whether a setting (or all of a group) says nothing about the result, with this `data`."""
+    if key == "data.root" and data in _OWN_FILES:
+        return False
     without = ("study", "search", *_WITHOUT_INFLUENCE)
     return any(f"{key}.".startswith(f"{each}.") for each in without)
 
@@ -187,10 +207,14 @@ def make(name: str, **settings: Any) -> Any:
         raise ConfigError(f"{name}: no such choice{hint(choice, known) if known else ''}")
     from hydra import compose, initialize_config_dir
 
+    OmegaConf.register_new_resolver("class_names", class_names, replace=True)
     with initialize_config_dir(CONF, version_base="1.3"):
-        described = OmegaConf.to_container(compose(name)[group], resolve=True)
-    assert isinstance(described, dict)
-    changed = {**described, **settings}
+        described = compose(name)
+    plain = {k: v for k, v in settings.items() if isinstance(v, str | int | float)}
+    with open_dict(described):  # what others are computed from
+        described[group].update(plain)
+    resolved = OmegaConf.to_container(described[group], resolve=True)
+    changed = {**typing.cast(dict[str, Any], resolved), **settings}
     for key in (key for key, value in changed.items() if value == "???"):
         raise ConfigError(f"{group}.{key}: a value is missing")
     check(changed, _locate(changed["_target_"], group), f"{group}.")

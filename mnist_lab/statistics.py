@@ -106,6 +106,19 @@ def welch(first: ArrayLike, second: ArrayLike) -> Difference:
     return _difference(mean, n, np.sqrt(parts.sum()), freedom, one, other, paired=False)
 
 
+def average(differences: Sequence[Difference]) -> Difference:
+    """Of independent differences; degrees of freedom by Satterthwaite (Biometrics 2, 1946)."""
+    mean = float(np.mean([each.mean for each in differences]))
+    n, pairwise = min(each.n for each in differences), all(each.paired for each in differences)
+    errors = [each.error for each in differences]
+    if None in errors:
+        return Difference(mean, n, pairwise, None, 0.0)
+    variances = np.array(errors, dtype=float) ** 2
+    freedom = variances.sum() ** 2 / (variances**2 / [each.freedom for each in differences]).sum()
+    error = float(np.sqrt(variances.sum())) / len(differences)
+    return Difference(mean, n, pairwise, error, float(freedom))
+
+
 def holm(p: Sequence[float]) -> NDArray[np.float64]:
     """The p-values of a family of tests, corrected (Holm, Scand. J. Statist. 6, 1979)."""
     values = np.asarray(p, dtype=float)

@@ -198,8 +198,8 @@ def _predictions(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 def effects(table: Table) -> list[Effect]:
     """For each setting, the first group's value against every other, all else being equal.
 
-    Differences of groups that differ in this setting alone are averaged seed by seed; what is
-    tested is that average over the seeds that all of them have.
+    Differences of groups that differ in this setting alone are averaged: seed by seed where at
+    least half of the seeds match in all of them, else group by group.
     """
     rows: list[tuple[str, str, str, int, Difference]] = []
     for place, setting in enumerate(table.settings):
@@ -209,24 +209,25 @@ def effects(table: Table) -> list[Effect]:
             if value is not None:
                 rest[group.values[:place] + group.values[place + 1 :]][value] = group
         mine = table.groups[0].values[place]
-        values = dict.fromkeys(group.values[place] for group in table.groups)
-        for value in values:
-            pairs = [(g[mine], g[value]) for g in rest.values() if mine in g and value in g]
-            if mine is None or value is None or value == mine or not pairs:
-                continue
-            rows.append((setting.name, mine, value, len(pairs), _averaged(pairs)))
+        if mine is None:
+            continue
+        pairs: dict[str, list[tuple[Group, Group]]] = defaultdict(list)
+        for alike in rest.values():
+            if mine in alike:
+                for value, group in alike.items():
+                    pairs[value].append((alike[mine], group))
+        pairs.pop(mine, None)
+        for value, found in pairs.items():
+            rows.append((setting.name, mine, value, len(found), _averaged(found)))
     p = _corrected([row[-1].p for row in rows])
     return [Effect(*row, corrected) for row, corrected in zip(rows, p, strict=True)]
 
 
 def _averaged(pairs: Sequence[tuple[Group, Group]]) -> Difference:
-    if len(pairs) == 1:
-        return difference(*pairs[0])
-    common = set.intersection(*(set(group.seeds) for pair in pairs for group in pair))
-    chosen = sorted(common)
-    if not chosen:
-        gap = float(np.mean([one.scores.mean() - other.scores.mean() for one, other in pairs]))
-        return Difference(gap, 0, False, None, 0)
+    groups = [group for pair in pairs for group in pair]
+    chosen = sorted(set.intersection(*(set(group.seeds) for group in groups)))
+    if len(chosen) < max(2, MIN_OVERLAP * max(len(group.runs) for group in groups)):
+        return statistics.average([difference(*pair) for pair in pairs])
     sides = [
         np.mean([group.scores[np.isin(group.seeds, chosen)] for group in side], axis=0)
         for side in zip(*pairs, strict=True)
@@ -234,9 +235,15 @@ def _averaged(pairs: Sequence[tuple[Group, Group]]) -> Difference:
     return statistics.paired(*sides)
 
 
-def classes(group: Group) -> str:
-    """Which class is recognised best and which worst, and whether that is more than chance."""
-    names, recalls = group.runs[0].classes, np.array([run.recalls for run in group.runs])
+def classes(group: Group) -> str | None:
+    """Which class is recognised best and which worst, and whether that is more than chance.
+
+    None where no run was tested.
+    """
+    runs = [run for run in group.runs if run.test is not None]
+    if not runs:
+        return None
+    names, recalls = runs[0].classes, np.array([run.recalls for run in runs])
     if len(names) < 2:
         return f"{group.name}: one class alone"
     best, worst, found, p = statistics.extremes(recalls)
@@ -247,16 +254,16 @@ def classes(group: Group) -> str:
     )
     pairs = len(names) * (len(names) - 1) // 2
     gap = amount(found.mean, "recall")
-    if len(group.runs) == 1:
-        support = group.runs[0].support
+    if len(runs) == 1:
+        support = runs[0].support
         ends = (statistics.wilson(round(means[i] * support[i]), support[i]) for i in (best, worst))
         told += "; over images the intervals are " + " and ".join(span(x, "recall") for x in ends)
         return told + " % (95 %, Wilson's), over seeds there is none: one run"
-    interval = found.interval()
+    interval = found.interval(LEVEL / pairs)  # any two could have been the extremes
     if p is None or interval is None:
         return f"{told}: {gap} in each of {found.n} runs"
     verdict = "more than chance" if p < LEVEL else "which chance could do"
     return (
         f"{told}: {gap} (95 % interval {span(interval, 'recall')}, paired over {found.n} runs, "
-        f"{chance(p)} among {pairs} pairs), {verdict}"
+        f"{chance(p)}, both for {pairs} pairs), {verdict}"
     )

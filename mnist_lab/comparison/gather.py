@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field, ValidationError
 from mnist_lab import FileOrSettingError, config, folder
 
 COMPARABLE = (
-    *(("data", key) for key in ("_target_", "source", "val_size", "split_seed")),
+    *(("data", key) for key in ("_target_", "source", "root", "val_size", "split_seed")),
     *(("trainer", f"limit_{split}_batches") for split in ("val", "test")),
     ("trainer", "overfit_batches"),
 )
@@ -98,7 +98,7 @@ def find(runs: Sequence[str]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for text in runs:
-        matched = [text] if Path(text).is_dir() else sorted(_matched(text))
+        matched = [text] if Path(text).is_dir() else sorted(filter(os.path.isdir, _matched(text)))
         below = [run for each in matched for run in _below(each)]
         if not below:
             known = "there is no run in or below it (no config.yaml, no result.json)"
@@ -128,17 +128,14 @@ def read(folders: Iterable[Path]) -> tuple[list[Run], list[LeftOut]]:
     runs: list[Run] = []
     left_out: list[LeftOut] = []
     first: dict[tuple[str, str, int], Path] = {}
-    for path in folders:
-        found = _read(path)
-        if isinstance(found, Run):
-            same = first.setdefault((found.comparable, found.setup, found.seed), path)
-            if same == path:
-                runs.append(found)
-            else:  # it would make the spread look smaller than it is
-                left_out.append(LeftOut(path, f"has the settings and the seed of {same}"))
-        else:
-            left_out.append(found)
-    return runs, left_out
+    for found in map(_read, folders):
+        runs.append(found) if isinstance(found, Run) else left_out.append(found)
+    for run in sorted(runs, key=lambda run: run.test is None):  # of two, one that was tested
+        same = first.setdefault((run.comparable, run.setup, run.seed), run.folder)
+        if same != run.folder:  # it would make the spread look smaller than it is
+            left_out.append(LeftOut(run.folder, f"has the settings and the seed of {same}"))
+    kept = set(first.values())
+    return [run for run in runs if run.folder in kept], sorted(left_out)
 
 
 def _read(path: Path) -> Run | LeftOut:
@@ -170,7 +167,7 @@ def _split(plain: dict[str, Any], path: Path) -> tuple[int, str, str]:
         raise ComparisonError(f"config.yaml: seed={seed}: not a seed")
     if settings["data"].get("seed") == seed:
         del settings["data"]["seed"]
-    tested = [plain[group].get(key) for group, key in COMPARABLE]
+    tested = [settings[group].get(key) for group, key in COMPARABLE]
     return seed, sys.intern(json.dumps(settings, sort_keys=True)), sys.intern(json.dumps(tested))
 
 

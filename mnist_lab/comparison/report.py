@@ -53,7 +53,7 @@ class Section:
             notes=[printable(line) for line in (*_notes(table), *missing)],
             answers=[printable(line) for line in told or [_alone(table)]],
             grids=grids,
-            classes=[printable(answers.classes(group)) for group in shown if group.runs[0].classes],
+            classes=[printable(line) for group in shown if (line := answers.classes(group))],
             pictures=pictures,
         )
 
@@ -90,8 +90,9 @@ def _notes(table: Table) -> Iterator[str]:
             "compare each with the first."
         )
     yield (
-        "n counts seeds. Intervals are Student's, 95 %, over seeds; p-values are corrected by "
-        "Holm where there are several; the smallest difference is what would be found 4 times in 5."
+        "n counts seeds. Intervals are Student's, 95 %, over seeds, each by itself; p-values are "
+        "corrected by Holm where there are several; the smallest difference is what would be "
+        "found 4 times in 5."
     )
     single = sum(len(group.runs) == 1 for group in table.groups)
     if single:

@@ -85,7 +85,7 @@ def _choices(group: str) -> dict[str, str]:
     found = {}
     for path in sorted(Path(config.CONF, group).glob("*.yaml")):
         content = OmegaConf.to_container(OmegaConf.load(path))
-        assert isinstance(content, dict)
+        content = config.whole_numbers(content)
         found[_json(content.get(group) if group in content else content)] = path.stem
     return found
 

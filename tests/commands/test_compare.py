@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 import yaml
 
-from mnist_lab import config
-
 SWEEP = ["-m", "data=digits", "model=mlp", "model.hidden=[16],[4]", "seed=0,1,2",
          "trainer.max_epochs=2", "hydra.sweep.dir=sweep"]  # fmt: skip
 
@@ -41,6 +39,7 @@ def test_a_sweep_is_compared_in_its_folder(lab_train, lab_compare, tmp_path):
 def test_several_folders_and_patterns_go_to_a_new_one(write_run, lab_compare, tmp_path):
     for name in "ab":
         write_run(name, model__norm=name)
+    (tmp_path / "runs/sweep.json").write_text("{}")  # which a pattern matches, too
     for runs in ("runs=[runs/a,runs/b]", "runs=runs/*"):
         called = lab_compare(runs)
         assert called.status == 0, called.err
@@ -104,5 +103,4 @@ def test_help_imports_nothing_heavy(tmp_path):
                           capture_output=True, text=True)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "heavy: set()" in done.stdout
-    assert "runs" in done.stdout
-    assert (config.CONF) in done.stdout or "compare" in done.stdout
+    assert "runs: null" in done.stdout

@@ -146,6 +146,47 @@ def test_the_same_run_counts_once(write_run, below):
     assert table.groups[0].asked == 1
 
 
+UNTESTED = {
+    "per_class": None,
+    "metrics": {"val/loss": 0.3, "val/accuracy": 0.8, "test/loss": None, "test/accuracy": None},
+}
+
+
+def test_of_the_same_run_twice_the_tested_one_counts(write_run, below):
+    write_run("a", result=UNTESTED)
+    write_run("b")
+    runs, left_out = gather.read(gather.find([str(below)]))
+    assert [run.folder.name for run in runs] == ["b"]
+    assert [each.folder.name for each in left_out] == ["a"]
+
+
+def test_a_group_of_tested_and_untested_runs_tells_the_classes_of_the_former(write_run, below):
+    write_run("a", seed=0, recalls=(0.9, 0.8, 0.7), right=[True] * 4)
+    write_run("b", seed=1, result=UNTESTED)
+    write_run("c", seed=0, model__norm="none", result=UNTESTED)
+    section = Section.of(only(below))
+    (told,) = section.classes
+    assert told.startswith("norm=after: best recognised is 0 (90.00 %), worst 2 (70.00 %)")
+
+
+def test_images_from_other_folders_are_other_data(write_run, below):
+    source = {"_target_": "mnist_lab.data.FolderSource", "name": "folder", "classes": list("abc")}
+    for name, root in (("a", "cats"), ("b", "dogs")):
+        write_run(name, data__root=root, data__source=source)
+    assert [len(table.groups[0].runs) for table in tables(below)] == [1, 1]
+    assert "root=cats" in tables(below)[0].title
+    for name, root in (("c", "here"), ("d", "there")):  # MNIST is MNIST wherever it lies
+        write_run(name, seed=len(root), data__root=root)
+    assert len(tables(below)) == 3
+
+
+def test_a_whole_number_is_the_same_with_a_point(write_run, below):
+    write_run("a", seed=0, model__dropout=0)
+    write_run("b", seed=1, model__dropout=0.0)
+    write_run("c", seed=1, model__dropout=0.5)
+    assert [len(g.runs) for g in sorted(only(below).groups, key=lambda g: g.name)] == [2, 1]
+
+
 def test_what_is_not_finished_or_not_whole_is_named_and_never_averaged_in(write_run, below):
     write_run("whole", seed=0, test=0.9)
     (write_run("unfinished", seed=1) / "result.json").unlink()
@@ -229,10 +270,8 @@ def test_what_is_shown_of_a_setting_can_be_printed(write_run, below):
 
 
 def test_where_runs_were_not_tested_all_are_compared_by_validation(write_run, below):
-    metrics = {"val/loss": 0.3, "val/accuracy": 0.8, "test/loss": None, "test/accuracy": None}
-    untested = {"per_class": None, "metrics": metrics}
     write_run("winner", val=0.9, test=0.95, data__batch_size=32)
-    write_run("other", result=untested, data__batch_size=64)
+    write_run("other", result=UNTESTED, data__batch_size=64)
     table = only(below)
     assert (table.split, table.ranked) == ("val", True)
     first, second = table.groups
