@@ -42,6 +42,7 @@ class Console(ProgressBar):
         self._bar: Any = None
         self._due = self._epoch_start = 0.0
         self._pending: int | None = None
+        self._validated = False  # in the pending epoch; the values of an earlier one stay around
 
     def disable(self) -> None:
         self._enabled = False
@@ -89,6 +90,9 @@ class Console(ProgressBar):
         values = f"loss {loss:.4f}  accuracy {accuracy:.2%}"
         self._bar.update(self._bar.task_ids[0], completed=done, values=values)
 
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._validated = True
+
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._seconds = time.perf_counter() - self._epoch_start
 
@@ -107,12 +111,12 @@ class Console(ProgressBar):
             return
         values = trainer.callback_metrics
         parts = [f"epoch {self._pending + 1}/{trainer.max_epochs}"]
-        for split in ("train", "val"):
+        for split in ("train", "val") if self._validated else ("train",):
             if f"{split}/loss" in values:
                 loss, accuracy = values[f"{split}/loss"], values[f"{split}/accuracy"]
                 parts.append(f"{split} loss {loss:.4f} accuracy {accuracy:.2%}")
         log.info("%s", "   ".join([*parts, f"{self._seconds:.1f} s"]))
-        self._pending = None
+        self._pending, self._validated = None, False
 
     def _stop(self) -> None:
         if self._bar is not None:

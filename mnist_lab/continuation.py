@@ -39,7 +39,7 @@ class RandomState(Callback):
         kind, keys, *rest = np.random.get_state()
         own = {
             "torch": torch.get_rng_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "cuda": torch.cuda.get_rng_state() if _on_cuda() else None,
             "numpy": (kind, np.asarray(keys).tolist(), *rest),
             "python": random.getstate(),
         }
@@ -53,13 +53,17 @@ class RandomState(Callback):
         if trainer.global_rank < len(self._loaded):
             own = self._loaded[trainer.global_rank]
             torch.set_rng_state(own["torch"])
-            if len(own["cuda"]) == torch.cuda.device_count() > 0:
-                torch.cuda.set_rng_state_all(own["cuda"])
+            if own["cuda"] is not None and _on_cuda():
+                torch.cuda.set_rng_state(own["cuda"])  # of the device in use, whatever its number
             np.random.set_state(own["numpy"])
             random.setstate(own["python"])
         elif trainer.global_rank > 0:  # all of them began with the run's seed
             torch.manual_seed(torch.initial_seed() + trainer.global_step + trainer.global_rank)
         self._loaded = []
+
+
+def _on_cuda() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]  # torch's
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -110,6 +114,8 @@ class LastCheckpoint(Checkpoint):
         self.folder, self.every_n_steps = Path(folder), every_n_steps
         self.path = self.folder / "checkpoints" / "last.ckpt"
         self._signal: int | None = None
+        self._ending = False  # with the epoch that has been saved
+        self._step = 0
         self._handlers: dict[signal.Signals, Any] = {}
         self._start = 0.0
         self.earlier_seconds = 0.0
@@ -126,6 +132,7 @@ class LastCheckpoint(Checkpoint):
             self._start = time.perf_counter()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._step = trainer.global_step
         # Only now, so that Lightning's own handlers, with which SIGTERM ends in success, are under.
         if threading.current_thread() is threading.main_thread():
             self._handlers = {s: signal.signal(s, self._note) for s in SIGNALS}
@@ -138,26 +145,38 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         self._restore()
 
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._ending:
+            self._end(trainer)
+
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._restore()
+        if self._ending:
+            self._end(trainer)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
     ) -> None:
+        if trainer.global_step == self._step:
+            return  # gradients are accumulated still; a checkpoint doesn't hold them
+        self._step = trainer.global_step
         if trainer.is_last_batch:
             return  # the epoch's end follows, after validation
+        told = self._told_to_end(trainer)
         due = self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0
-        if due or self._told_to_end(trainer):
+        if due or told:
             self._save(trainer)
+        if told:
+            self._end(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._told_to_end(trainer, now=True)
+        # It ends only when the epoch's values have been logged, which they are after this.
+        self._ending = self._told_to_end(trainer, now=True)
         self._save(trainer)
 
     def _told_to_end(self, trainer: L.Trainer, now: bool = False) -> bool:
         if trainer.world_size > 1:
-            every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by the Trainer
-            if not now and trainer.global_step % every:
+            if not now and trainer.global_step % looks_every(trainer):
                 return False  # else one would save, and wait for the others, who train on
             self._signal = max(gathered(self._signal or 0))
         return bool(self._signal)
@@ -165,11 +184,13 @@ class LastCheckpoint(Checkpoint):
     def _save(self, trainer: L.Trainer) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by the Trainer
             trainer.save_checkpoint(self.path)
-        if self._signal:
-            name = signal.Signals(self._signal).name
-            log.info("Stopped by %s after step %d.", name, trainer.global_step)
-            log.info("Continue with: python -m mnist_lab.train resume=%s", self.folder)
-            raise SystemExit(128 + self._signal)
+
+    def _end(self, trainer: L.Trainer) -> None:
+        assert self._signal is not None
+        name = signal.Signals(self._signal).name
+        log.info("Stopped by %s after step %d.", name, trainer.global_step)
+        log.info("Continue with: python -m mnist_lab.train resume=%s", self.folder)
+        raise SystemExit(128 + self._signal)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._signal = number
@@ -180,6 +201,11 @@ class LastCheckpoint(Checkpoint):
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}
+
+
+def looks_every(trainer: L.Trainer) -> int:
+    """Steps from one look at what makes the device or other processes wait to the next."""
+    return trainer.log_every_n_steps or 50  # type: ignore[attr-defined]  # 0: nothing is logged
 
 
 class Divergence(Callback):
@@ -195,9 +221,8 @@ class Divergence(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *args: Any
     ) -> None:
         self._loss = outputs["loss"].detach()
-        every = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by the Trainer
         alone = self._loss.device.type == "cpu" and trainer.world_size == 1
-        if alone or trainer.global_step % every == 0:
+        if alone or trainer.global_step % looks_every(trainer) == 0:
             self._look(trainer)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -125,6 +125,7 @@ class Dashboard(Callback):
         """
         step = trainer.global_step  # a run that is continued from here drops it all
         labels, probabilities = predictions.labels().numpy(), predictions.probabilities().numpy()
+        guesses = predictions.probabilities().argmax(1)
         for board in _boards(trainer):
             board.add_image("inputs", _inputs(model, data), step)
             for name, tag in FIGURES.items():
@@ -135,7 +136,7 @@ class Dashboard(Callback):
             for index, name in enumerate(data.classes):
                 truth, given = labels == index, probabilities[:, index]
                 board.add_pr_curve(f"test_pr/{name}", truth, given, step)
-            write_embedding(Path(board.log_dir), model, data)
+            write_embedding(Path(board.log_dir), model, data, guesses)
             _add_hyperparameters(board, settings(trainer, model, data), result, step)
             board.flush()
 

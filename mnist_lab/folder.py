@@ -110,7 +110,11 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError) as error:
         raise FolderError(f"{path}: cannot be read: {error}") from error
     known = isinstance(content, dict) and content.get("status") in ("completed", "diverged")
-    if not (known and isinstance(content.get("metrics"), dict)):
+    metrics = content.get("metrics") if known else None
+    numbers = isinstance(metrics, dict) and all(
+        value is None or isinstance(value, int | float) for value in metrics.values()
+    )
+    if not (numbers and isinstance(content.get("seconds", {}), dict)):
         raise FolderError(f"{path}: not the result of a run")
     result: dict[str, Any] = content
     return result
@@ -149,8 +153,10 @@ def continued(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
             )
         group, _, name = key.partition(".")
         plain[group][name] = value
-    if config.fingerprint(plain) != before:
-        longer = plain["trainer"]["max_epochs"]
+        if key == "trainer.accelerator" and isinstance(plain["trainer"].get("precision"), dict):
+            plain["trainer"]["precision"]["accelerator"] = value
+    longer = plain["trainer"].get("max_epochs")
+    if longer != epochs:
         if not (isinstance(longer, int) and isinstance(epochs, int) and longer > epochs):
             raise FolderError(f"trainer.max_epochs={longer}: can only grow, from {epochs}")
         scheduler = plain.get("scheduler")
@@ -160,6 +166,7 @@ def continued(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
                 f"trainer.max_epochs={longer}: {schedule} was laid out for {epochs} epochs"
             )
         (folder / "result.json").unlink(missing_ok=True)
+    if config.fingerprint(plain) != before:  # one's own images elsewhere, too
         _replace_config(folder, plain)
     return plain
 

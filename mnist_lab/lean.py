@@ -5,6 +5,7 @@ import os
 from contextlib import AbstractContextManager, nullcontext
 
 import lightning.pytorch as L
+import torch.utils.deterministic
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.profilers import PassThroughProfiler
 
@@ -39,6 +40,8 @@ def lean(trainer: L.Trainer, model: L.LightningModule) -> None:
     if trainer.strategy.root_device.type == "cpu":
         # Set by Lightning; with it torch's optimizers load NVIDIA's library anew for every step.
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+    # Deterministic algorithms fill all new memory, for who reads what nobody has written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property of the module
     step = type(model).training_step  # whose parameters the Trainer looks up at every step
     step.__signature__ = inspect.signature(step)  # type: ignore[attr-defined]  # as `inspect` looks for it
     for owner, base in [(model, L.LightningModule), *((c, Callback) for c in callbacks)]:

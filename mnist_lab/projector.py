@@ -17,19 +17,20 @@ from mnist_lab.models import Classifier
 _EMBEDDED = 1000  # images
 
 
-def write_embedding(folder: Path, model: Classifier, data: DataModule) -> None:
-    """The projector's files: vectors, labels and pictures of test images from all parts of it."""
+def write_embedding(folder: Path, model: Classifier, data: DataModule, guesses: Tensor) -> None:
+    """The projector's files: vectors, labels and pictures of test images from all parts of it.
+
+    Args:
+        guesses: the predicted class of each test image, `(N,)`.
+    """
     images, labels = data.tensors("test")
     every = -(-len(labels) // _EMBEDDED)
     images, labels = images[::every].to(model.device), labels[::every].cpu()
     vectors = inside.embedding(model, images)
-    with torch.no_grad():
-        parts = [images[start : start + 250] for start in range(0, len(images), 250)]
-        guesses = torch.cat([model.eval()(part).argmax(1).cpu() for part in parts])
     names = [" ".join(name.split()) for name in data.classes]
     metadata = StringIO("label\tprediction\tindex\n")
     metadata.seek(0, 2)
-    for number, (label, guess) in enumerate(zip(labels, guesses, strict=True)):
+    for number, (label, guess) in enumerate(zip(labels, guesses[::every], strict=True)):
         metadata.write(f"{names[label]}\t{names[guess]}\t{number * every}\n")
     pictures = enlarged(seen(model, images), 32)
     sprite = tiled(pictures, int(np.ceil(len(pictures) ** 0.5))).permute(1, 2, 0).numpy()

@@ -36,14 +36,16 @@ def result_of(
     model: Classifier,
     trainer: L.Trainer,
     seconds: Mapping[str, float | None],
-    best: Mapping[str, Any] | None = None,
     config_hash: str | None = None,
+    commit: Mapping[str, str | bool] | None = None,
+    best: Mapping[str, Any] | None = None,
 ) -> Result:
     """The content of `result.json`.
 
     Args:
         status: `completed` or `diverged`; without a `best` there are no metrics.
         seconds: by phase: `data`, `fit`, `test`, `total`.
+        commit: of the code that ran, as `git` tells it.
         best: epoch and metrics of the checkpoint that was tested.
     """
     found = dict(best["metrics"]) if best is not None else {}
@@ -68,6 +70,7 @@ def result_of(
         "dataset": data.source.name,
         "model": model.name,
         "device": _device(trainer),
+        "precision": str(trainer.precision),
         "config_hash": config_hash,
         "versions": {
             "python": platform.python_version(),
@@ -75,7 +78,7 @@ def result_of(
             "lightning": lightning.__version__,
             "mnist_lab": mnist_lab.__version__,
         },
-        "git": _git(),
+        "git": commit,
     }
 
 
@@ -167,17 +170,17 @@ def _device(trainer: L.Trainer) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def _git() -> dict[str, str | bool] | None:
-    """Commit of the checkout that the package lies in; None for an installed one."""
+def git() -> dict[str, str | bool] | None:
+    """Commit and cleanness of the checkout that the package lies in; None for an installed one."""
     package = Path(__file__).resolve().parent
 
-    def git(*args: str) -> str:
+    def told(*args: str) -> str:
         command = ["git", "-C", str(package), *args]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     try:
-        if Path(git("rev-parse", "--show-toplevel")) != package.parent:
+        if Path(told("rev-parse", "--show-toplevel")) != package.parent:
             return None
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+        return {"commit": told("rev-parse", "HEAD"), "dirty": bool(told("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):  # no git here, or no repository
         return None

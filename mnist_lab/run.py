@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import OmegaConf
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnist_lab import Diverged, LabError, config, pictures, record, report
 from mnist_lab.callbacks import Predictions
@@ -48,9 +49,10 @@ class Settings:
     test: bool = True
 
 
-def precision() -> Literal["32-true", "bf16-mixed"]:
+def precision(accelerator: str = "auto") -> Literal["32-true", "bf16-mixed"]:
     """bf16 where the accelerator computes with it natively, else 32 bits."""
-    native = torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    cuda = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    native = cuda and torch.cuda.is_bf16_supported(including_emulation=False)
     return "bf16-mixed" if native else "32-true"
 
 
@@ -122,10 +124,8 @@ def train(
     started = time.perf_counter() if started is None else started
     folder = Path(trainer.default_root_dir)
     quick: bool = trainer.fast_dev_run  # type: ignore[attr-defined]  # set by the Trainer
-    if len(data.classes) != model.num_classes:
-        raise LabError(
-            f"model.num_classes={model.num_classes}: {data.source.name} has {len(data.classes)}"
-        )
+    commit = record.git()  # of what runs, whatever is committed meanwhile
+    _check(data, model, trainer)
     trainer.strategy.checkpoint_io = checkpoint.CheckpointIO()
     last = folder / "checkpoints" / "last.ckpt"
     resumed = last if resume and last.exists() else None
@@ -140,7 +140,7 @@ def train(
         dashboard.open(trainer, model, data)
     log.info("%s", record.layer_table(model))
     data.prepare_data()
-    if not data.has_validation:
+    if not data.has_validation or trainer.limit_val_batches == 0:
         _train_without_validation(trainer)
 
     spent: dict[str, float | None] = {"data": None, "fit": None, "test": None}
@@ -151,7 +151,7 @@ def train(
     except Diverged as error:
         spent |= {"data": data.seconds, "fit": _seconds(trainer, start)}
         spent["total"] = time.perf_counter() - started
-        result = record.result_of("diverged", data, model, trainer, spent, None, config_hash)
+        result = record.result_of("diverged", data, model, trainer, spent, config_hash, commit)
         if trainer.is_global_zero:
             record.write_result(folder, {**result, "reason": str(error)})
         raise
@@ -163,8 +163,11 @@ def train(
         test_start = time.perf_counter()
         trainer.test(model, datamodule=data, verbose=False)
         spent["test"] = time.perf_counter() - test_start
+    if test and not quick and trainer.is_global_zero:
+        drawn = pictures.of_run(model, data, trainer, predictions, best["epoch"])
+        pictures.save(folder / "figures", drawn)
     spent |= {"data": data.seconds, "total": time.perf_counter() - started}
-    result = record.result_of("completed", data, model, trainer, spent, best, config_hash)
+    result = record.result_of("completed", data, model, trainer, spent, config_hash, commit, best)
     if trainer.is_global_zero:
         if test and not quick:
             record.write_tables(
@@ -174,8 +177,6 @@ def train(
                 result["per_class"],
                 {key: result["metrics"][f"test/{key}"] for key in ("precision", "recall", "f1")},
             )
-            drawn = pictures.of_run(model, data, trainer, predictions, best["epoch"])
-            pictures.save(folder / "figures", drawn)
             if dashboard is not None:
                 dashboard.close(trainer, model, data, predictions, result)
             report.write_report(folder, result)
@@ -186,6 +187,23 @@ def train(
             log.info("Run's folder: %s", folder)
             log.info("Dashboard:    tensorboard --logdir %s", folder)
     return result
+
+
+def _check(data: DataModule, model: Classifier, trainer: L.Trainer) -> None:
+    """What none of the three can know alone."""
+    if len(data.classes) != model.num_classes:
+        raise LabError(
+            f"model.num_classes={model.num_classes}: {data.source.name} has {len(data.classes)}"
+        )
+    if data.batch_size == 1 and any(isinstance(m, _BatchNorm) for m in model.modules()):
+        raise LabError("data.batch_size=1: batch normalisation needs two images at least")
+    known = [f"val/{name}" for name in model.metrics]
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    for callback in callbacks:
+        if isinstance(callback, ModelCheckpoint | EarlyStopping):
+            monitor = callback.monitor
+            if monitor is not None and monitor not in known:
+                raise LabError(f"monitor={monitor}: no such metric{config.hint(monitor, known)}")
 
 
 def _append_to_dashboard(trainer: L.Trainer, step: int) -> None:

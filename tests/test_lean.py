@@ -4,8 +4,9 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.profilers import SimpleProfiler
 
+from mnist_lab import run
 from mnist_lab.lean import lean
-from mnist_lab.models import MLP
+from mnist_lab.models import MLP, LeNet
 
 STEP_HOOKS = ("on_train_batch_start", "on_train_batch_end", "on_before_zero_grad")
 
@@ -68,3 +69,13 @@ def test_a_compiled_network_trains_alike_and_its_weights_keep_their_names(digits
     }
     torch.testing.assert_close(models[True].state_dict(), models[False].state_dict())
     assert "compile" not in models[True].hparams
+
+
+@pytest.mark.slow
+def test_a_compiled_run_ends_with_its_embedding_and_feature_maps(digits, tmp_path):
+    trainer = run.default_trainer(tmp_path, max_epochs=1, accelerator="cpu")
+    result = run.train(digits, LeNet(compile=True), trainer)
+    assert result["status"] == "completed"
+    (vectors,) = tmp_path.rglob("embedding.tsv")
+    assert len(vectors.read_text().splitlines()[0].split("\t")) == 84
+    assert (tmp_path / "figures/feature_maps_3.png").exists()

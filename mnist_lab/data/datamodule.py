@@ -207,7 +207,11 @@ class DataModule(L.LightningDataModule):
         device = torch.device("cpu" if self.device == "auto" else self.device)
         if self.device == "auto" and self.trainer is not None:
             device = self.trainer.strategy.root_device
-        return images.to(device), labels.to(device)
+        try:
+            return images.to(device), labels.to(device)
+        except (RuntimeError, AssertionError) as error:  # torch's, of a device that isn't there
+            told = str(error).splitlines()[0]
+            raise DataError(f"data.device={self.device}: cannot be used: {told}") from error
 
     def _counts(self, available: int) -> tuple[int, int]:
         """How many images validation and training get of those available."""

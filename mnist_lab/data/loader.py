@@ -13,7 +13,8 @@ class TensorLoader:
     The order is a function of `(seed, epoch)` alone. With several ranks `batch_size` is that of
     all of them together: each takes every `world_size`-th image of every batch, so that each
     image is seen once per epoch and all ranks make equally many steps. A remainder smaller than
-    the number of ranks joins the batch before it.
+    the number of ranks, or of one image, of which batch normalisation can make nothing, joins the
+    batch before it.
 
     Args:
         images: `(N, C, H, W)`.
@@ -38,7 +39,7 @@ class TensorLoader:
         if batch_size < world_size:
             raise ValueError(f"batch_size={batch_size} is less than one image for each process")
         starts = list(range(0, len(labels), batch_size))
-        if len(starts) > 1 and len(labels) - starts[-1] < world_size:
+        if len(starts) > 1 and len(labels) - starts[-1] < min(batch_size, max(2, world_size)):
             starts.pop()
         self._bounds = [*starts, len(labels)]
         self._epoch = self._position = 0  # so many batches of this epoch have been given out

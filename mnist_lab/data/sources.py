@@ -56,16 +56,14 @@ class IDXSource(Source):
     def prepare(self, root: Path, mirror: str | None) -> None:
         folder = root / self.name
         try:
+            if not self._lacking(folder):
+                return  # a lock could not be had on a disk that can only be read
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / ".lock", timeout=LOCK_SECONDS):
-                for archive in self.md5:
-                    path = folder / archive.removesuffix(".gz")
-                    if path.exists():
-                        fault = self._fault(path, path.name, self._known_md5(path))
-                        if fault is None:
-                            continue
+                for path, fault in self._lacking(folder).items():
+                    if fault is not None:
                         log.info("%s is damaged (%s): fetching it again", path, fault)
-                    self._fetch(archive, path, mirror)
+                    self._fetch(f"{path.name}.gz", path, mirror)
         except Timeout:
             raise DataError(
                 f"{folder}: another process has held the lock .lock for {LOCK_SECONDS} s; "
@@ -79,6 +77,18 @@ class IDXSource(Source):
         images = read_idx(root / self.name / f"{prefix}-images-idx3-ubyte")
         labels = read_idx(root / self.name / f"{prefix}-labels-idx1-ubyte")
         return torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).long()
+
+    def _lacking(self, folder: Path) -> dict[Path, str | None]:
+        """Files that are not there, or are not as published, and what is wrong with those."""
+        lacking = {}
+        for path in (folder / archive.removesuffix(".gz") for archive in self.md5):
+            fault = None
+            if path.exists():
+                fault = self._fault(path, path.name, self._known_md5(path))
+                if fault is None:
+                    continue
+            lacking[path] = fault
+        return lacking
 
     def _fault(self, path: Path, name: str, md5: str | None) -> str | None:
         """What is wrong with the extracted file at `path`, which is to be called `name`."""

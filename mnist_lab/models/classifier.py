@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Literal, TypedDict
+from typing import Any, ClassVar, Literal, TypedDict
 
 import lightning.pytorch as L
 import numpy as np
@@ -22,6 +22,7 @@ from torchmetrics.classification import (
     MulticlassRecall,
 )
 
+from mnist_lab import FileOrSettingError
 from mnist_lab.models.schedules import constant
 from mnist_lab.models.tally import Tally
 from mnist_lab.processes import gathered
@@ -66,6 +67,9 @@ class Classifier(L.LightningModule):
         optimizer: from parameters to an optimizer.
         scheduler: from (optimizer, total steps) to a schedule, stepped after every batch.
     """
+
+    metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "precision", "recall", "f1")
+    """What it logs of validation, as `val/NAME`: what can be monitored."""
 
     network: nn.Module
     mean: Tensor
@@ -159,10 +163,11 @@ class Classifier(L.LightningModule):
         if images.shape[-2:] == size:
             return images
         if self.resize == "bilinear":
-            return functional.interpolate(images, size, mode="bilinear", antialias=True)
+            smaller = self.image_size < max(images.shape[-2:])  # else nothing is to be averaged
+            return functional.interpolate(images, size, mode="bilinear", antialias=smaller)
         height, width = (self.image_size - s for s in images.shape[-2:])
         if height < 0 or width < 0:
-            raise ValueError(f"resize=pad cannot shrink images to {size}")
+            raise FileOrSettingError(f"model.resize=pad: cannot shrink images to {size}")
         left, top = width // 2, height // 2
         return functional.pad(images, (left, width - left, top, height - top))
 
@@ -181,9 +186,14 @@ class Classifier(L.LightningModule):
             assert data is not None
             mean, std = data.statistics()
             if bool((std == 0).any()):
-                raise ValueError("normalize=train: all training images are one flat colour")
+                raise FileOrSettingError(
+                    "model.normalize=train: all training images are one flat colour"
+                )
             self.mean.copy_(mean.view(-1, 1, 1))
             self.std.copy_(std.view(-1, 1, 1))
+
+    def teardown(self, stage: str) -> None:
+        self.network._compiled_call_impl = None  # whoever looks inside afterwards sees its layers
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
@@ -195,7 +205,8 @@ class Classifier(L.LightningModule):
             shares = torch.tensor(float(len(labels)), device=loss.device)
             mean = self.trainer.strategy.reduce(shares.clone(), reduce_op="mean")
             loss = loss * (shares / mean)
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0: never
+        if every and (self.global_step + 1) % every == 0:
             self.log("train/loss_step", loss.detach(), sync_dist=True)
             self.log("lr_step", self._learning_rate())
         return loss

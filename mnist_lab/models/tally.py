@@ -25,7 +25,8 @@ class Tally(nn.Module):
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor, batch_idx: int) -> None:
         """Take in a batch: its mean loss, logits `(N, K)` and labels `(N,)`."""
-        self._waiting.append((loss.detach().view(1) * len(labels), logits.detach(), labels))
+        # A copy: a compiled network on CUDA puts its next outputs where these lie.
+        self._waiting.append((loss.detach().view(1) * len(labels), logits.detach().clone(), labels))
         if (batch_idx + 1) % _TOGETHER == 0:
             self._sums += self._counted()
             self._waiting.clear()
@@ -40,19 +41,24 @@ class Tally(nn.Module):
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
-        waiting = [torch.cat(parts) for parts in zip(*self._waiting, strict=True)]
-        return {"sums": self._sums.clone(), "uncounted": waiting}
+        waiting = [torch.cat(parts).cpu() for parts in self._columns()]
+        return {"sums": self._sums.cpu().clone(), "uncounted": waiting}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Add what is in a checkpoint."""
         self._sums += state["sums"].to(self._sums.device)
         if state["uncounted"]:
-            losses, logits, labels = (part.to(self._sums.device) for part in state["uncounted"])
+            losses, logits, labels = state["uncounted"]
             self._waiting.append((losses, logits, labels))
 
     def _counted(self) -> Tensor:
         if not self._waiting:
             return torch.zeros_like(self._sums)
-        losses, logits, labels = (torch.cat(parts) for parts in zip(*self._waiting, strict=True))
+        losses, logits, labels = map(torch.cat, self._columns())
         hits = (logits.argmax(1) == labels).sum()
         return torch.stack([losses.sum(), hits, torch.full_like(hits, len(labels))])
+
+    def _columns(self) -> list[list[Tensor]]:
+        """Losses, logits and labels that wait; restored ones may lie on another device."""
+        columns = zip(*self._waiting, strict=True)
+        return [[part.to(self._sums.device) for part in column] for column in columns]

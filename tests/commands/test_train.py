@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,7 @@ KEYS = [
     "dataset",
     "model",
     "device",
+    "precision",
     "config_hash",
     "versions",
     "git",
@@ -166,11 +168,17 @@ def test_init_from_starts_with_the_weights_of_another_run(lab_train, tmp_path):
     assert result["metrics"]["test/accuracy"] == pytest.approx(accuracy)
 
 
-def test_the_monitored_value_is_returned_for_sweeps(lab_train, tmp_path):
+def test_a_sweeps_jobs_tell_their_monitored_value(lab_train, tmp_path):
     called = lab_train("-m", "data=digits", "trainer.max_epochs=1", "optimizer=adam,sgd",
                        "hydra.sweep.dir=sweep")  # fmt: skip
     assert called.status == 0, called.err
-    names = sorted(path.parent.name for path in tmp_path.glob("sweep/*/result.json"))
+    told = dict(re.findall(r"#\d ([\w-]+): val/accuracy (0\.\d+), ", called.out))
+    found = {
+        path.parent.name: json.loads(path.read_text())["metrics"]["val/accuracy"]
+        for path in tmp_path.glob("sweep/*/result.json")
+    }
+    assert told == {name: f"{value:.4f}" for name, value in found.items()}
+    names = sorted(found)
     assert names == [
         "data-digits_optimizer-adam_max_epochs-1",
         "data-digits_optimizer-sgd_max_epochs-1",
@@ -197,6 +205,7 @@ def test_the_monitored_value_is_returned_for_sweeps(lab_train, tmp_path):
         ("trainer.accelerator=cuda", "trainer: "),
         ("model.image_size=8", "model: image_size=8 is too small"),
         ("init_from=nowhere", "init_from=nowhere: there is no such file"),
+        ("monitor=val/acuracy", "monitor=val/acuracy: no such metric; did you mean val/accuracy?"),
     ],
 )
 def test_bad_input_is_told_in_a_line_before_anything_is_done(
@@ -213,6 +222,52 @@ def test_bad_input_is_told_in_a_line_before_anything_is_done(
     assert len(lines) <= 2
     assert not (tmp_path / "data").exists()
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["data.device=cuda:99"], "data.device=cuda:99: cannot be used: "),
+        (
+            ["model=mlp", "model.resize=pad", "model.image_size=20"],
+            "model.resize=pad: cannot shrink images",
+        ),
+        (["model=bn_cnn", "data.batch_size=1"], "data.batch_size=1: batch normalisation needs two"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_told_in_a_line(overrides, told, lab_train):
+    called = lab_train(*QUICK, *overrides)
+    assert called.status == 1
+    assert told in called.err
+    assert "Traceback" not in called.err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "steps", "val"),
+    [
+        (["+trainer.limit_val_batches=0"], 2 * 20, False),
+        (["+trainer.max_steps=5"], 5, False),
+        (["+trainer.max_steps=25"], 25, True),
+        (["trainer.log_every_n_steps=0"], 2 * 20, True),
+        # 65 images in batches of 64: of a single one batch normalisation could make nothing.
+        (["model=mlp", "model.hidden=[8]", "model.norm=after", "data.train_size=65"], 2, True),
+    ],
+)
+def test_unusual_settings_are_run_to_the_end(overrides, steps, val, lab_train, tmp_path):
+    called = lab_train(*QUICK, *overrides)
+    assert called.status == 0, called.err
+    result = json.loads((only_folder(tmp_path) / "result.json").read_text())
+    assert result["steps"] == steps
+    assert (result["metrics"]["val/accuracy"] is not None) == val
+    assert 0 <= result["best_epoch"] < 2
+    assert result["metrics"]["test/accuracy"] is not None
+
+
+def test_an_epoch_without_validation_tells_none(lab_train):
+    called = lab_train("data=digits", "trainer.max_epochs=3", "+trainer.check_val_every_n_epoch=2")
+    assert called.status == 0, called.err
+    told = [line for line in called.out.splitlines() if line.startswith("epoch ")]
+    assert ["val loss" in line for line in told] == [False, True, False]
 
 
 def test_full_error_gives_the_traceback(tmp_path):

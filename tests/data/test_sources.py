@@ -288,6 +288,17 @@ def test_good_files_are_left_alone(mirror, root, messages):
     assert len(before) == 4
 
 
+def test_good_files_on_a_disk_that_can_only_be_read(mirror, root):
+    tiny().prepare(root, str(mirror))
+    lock = root / "tiny/.lock"
+    lock.unlink(missing_ok=True)
+    lock.mkdir()  # so that no lock can be had, by root either
+    tiny().prepare(root, None)
+    (root / "tiny" / IMAGES).unlink()
+    with pytest.raises(DataError, match="cannot be used"):
+        tiny().prepare(root, str(mirror))
+
+
 def flip_last_bit(path):
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))

@@ -40,3 +40,14 @@ def test_continued_it_gives_bitwise_the_same(cut):
     continued.restore(begun.state())
     add(continued, parts[cut:], first=cut)
     assert torch.equal(continued.totals(), whole.totals())
+
+
+def test_continued_on_another_device():
+    begun, continued = Tally(), Tally()
+    add(begun, batches(30))
+    continued.restore(begun.state())  # Lightning moves a model only after it was restored
+    continued.to("meta")
+    logits, labels = torch.zeros(8, 4, device="meta"), torch.zeros(8, device="meta").long()
+    continued.add(torch.zeros((), device="meta"), logits, labels, 30)
+    assert continued.totals().is_meta
+    assert all(part.device.type == "cpu" for part in begun.state()["uncounted"])
