@@ -36,6 +36,7 @@ from mnist_lab.files import whole
 command.register_resolvers()  # in a launcher's workers, which import this for the callback's sake
 
 RECORD = "sweep.json"
+_LISTED = 100  # finished jobs in the table; `compare` writes down all of them
 REASON = "failed.txt"  # in the folder of a job that could not be run to its end
 
 
@@ -244,8 +245,12 @@ def _report(sweep: Sweep) -> None:
     for name in ("#", "job", sweep.monitor, test, "epochs", "fit s"):
         table.add_column(name, justify="left" if name == "job" else "right", overflow="fold")
     table.add_column("")
+    finished = sum(order[0] == 0 for order, *_ in rows)
     for rank, (order, *cells) in enumerate(rows, 1):
-        table.add_row(*map(Text, [str(rank) if order[0] == 0 else "-", *cells]))
+        if not _LISTED < rank <= finished:
+            table.add_row(*map(Text, [str(rank) if order[0] == 0 else "-", *cells]))
+    if finished > _LISTED:
+        table.caption = Text(f"and {finished - _LISTED:,} finished jobs more")
     console = Console()
     if not console.is_terminal:
         console.width = 1000  # a row is a line, to be searched

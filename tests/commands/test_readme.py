@@ -6,7 +6,6 @@ import re
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,17 +13,13 @@ from PIL import Image
 
 from mnist_lab import command, predict
 from mnist_lab.data import Digits
+from tests import documents
 
-ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
 SMALL = ["trainer.max_epochs=1", "data.val_size=100", "data.train_size=200"]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
-
-
-LINES = [line.split("#")[0].strip() for block in blocks("bash") for line in block.splitlines()]
+LINES = documents.lines("README.md")
+SCALING = documents.lines("docs/scaling.md")
 
 
 def arguments_of(command: str) -> list[str]:
@@ -44,6 +39,7 @@ def test_the_readme_has_what_is_tested_here():
     assert len(EVALUATE) >= 4
     assert len(PREDICT) >= 3
     assert len(COMPARE) >= 2
+    assert len(SCALING) == 5
     assert len(LINES) == sum(map(len, (TRAIN, EVALUATE, PREDICT, COMPARE, MAKE)))
 
 
@@ -67,11 +63,18 @@ def own_files(tmp_path):
 
 @pytest.mark.parametrize("target", MAKE)
 def test_make_targets_exist(target):
-    assert re.search(rf"^{target}:.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert re.search(rf"^{target}:.*## ", (documents.ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+# Those on Ray and Slurm are run on real ones, in tests/scaling.
+LAPTOP = [x for x in SCALING if not re.search(r"launcher=(ray|slurm)", x)]
 
 
 @pytest.mark.mnist
-@pytest.mark.parametrize("arguments", [x for x in TRAIN if "shallow" not in x])
+@pytest.mark.parametrize(
+    "arguments",
+    [x for x in TRAIN if "shallow" not in x] + [x.removeprefix(documents.TRAIN) for x in LAPTOP],
+)
 def test_train_commands(arguments, lab_train, own_files, tmp_path, mnist_root, monkeypatch):
     if "fashion_mnist" in arguments:  # nobody ships it: MNIST's archives stand in for it
         arguments = arguments.replace("fashion_mnist", "mnist")
@@ -88,7 +91,14 @@ def test_train_commands(arguments, lab_train, own_files, tmp_path, mnist_root, m
     else:
         called = lab_train(*arguments.split(), *small)
         assert called.status == 0, called.err
-    jobs = {"sweep=sizes": 6, "sweep=more": 6, "sweep=array": 4, "study=": 3, "search=": 2}
+    jobs = {
+        "sweep=sizes": 6,
+        "sweep=more": 6,
+        "sweep=a ": 6,
+        "sweep=array": 4,
+        "study=": 3,
+        "search=": 2,
+    }
     expected = next((count for key, count in jobs.items() if key in arguments), 1)
     if small:
         assert len(list(tmp_path.rglob("result.json"))) == expected
@@ -126,13 +136,15 @@ def test_compare_commands(arguments, write_run, lab_compare, tmp_path):
 
 
 def test_own_model_and_experiment_are_the_files_shown(lab_train, tmp_path, monkeypatch):
-    (source,) = (x for x in blocks("python") if x.startswith("# mnist_lab/models/"))
+    (source,) = (
+        x for x in documents.blocks("README.md", "python") if x.startswith("# mnist_lab/models/")
+    )
     name = re.match(r"# (mnist_lab/models/\w+)\.py", source).group(1).replace("/", ".")
     spec = importlib.util.spec_from_loader(name, loader=None)
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, name, module)
     exec(source, module.__dict__)
-    for block in blocks("yaml"):
+    for block in documents.blocks("README.md", "yaml"):
         path = tmp_path / re.match(r"# (conf/\S+\.yaml)\n", block).group(1)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(block.split("\n", 1)[1])
@@ -145,7 +157,7 @@ def test_own_model_and_experiment_are_the_files_shown(lab_train, tmp_path, monke
 
 def test_python_example(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (source,) = (x for x in blocks("python") if "run.train" in x)
+    (source,) = (x for x in documents.blocks("README.md", "python") if "run.train" in x)
     exec(source, {})
     assert (tmp_path / "outputs/first/result.json").exists()
     accuracy = float(capsys.readouterr().out.split("\n")[-4])

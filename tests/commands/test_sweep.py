@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from mnist_lab import models
+from mnist_lab import models, sweep
 
 MLP = ["-m", "data=digits", "model=mlp", "model.hidden=[16]", "trainer.max_epochs=2"]
 QUICK = [*MLP, "trainer.accelerator=cpu", "sweep=s"]
@@ -213,6 +213,19 @@ def test_a_damaged_result_does_not_hide_the_table(lab_train, tmp_path):
         assert called.status == 0, called.err
         assert [row[-1].endswith("not the result of a run") for row in table(called.out)] == [
             False, True]  # fmt: skip
+
+
+def test_of_many_jobs_the_best_and_all_that_failed_are_listed(write_run, tmp_path, capsys):
+    for number in range(105):
+        write_run(f"job{number}", val=number / 105)
+    (tmp_path / "runs/failed").mkdir()
+    (tmp_path / "runs/failed/failed.txt").write_text("reason")
+    with sweep.reported():
+        sweep._running = sweep.Sweep(tmp_path / "runs", [], "val/accuracy", "max")
+    out = capsys.readouterr().out
+    jobs = [row[1] for row in table(out)]
+    assert jobs == [*(f"job{number}" for number in range(104, 4, -1)), "failed"]
+    assert "and 5 finished jobs more" in out
 
 
 def test_sweeps_without_a_name_get_folders_of_their_own(lab_train, tmp_path):

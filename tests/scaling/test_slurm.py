@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mnist_lab import models
+from tests import documents
 from tests.scaling.slurm import cluster, told, wait_for
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -46,12 +47,14 @@ def job_ids(sweep):
 
 
 def test_an_array_runs_and_is_compared(slurm, tmp_path, lab_compare):
-    jobs = [*MLP, "trainer.max_epochs=1", "seed=0,1,2", "sweep=s"]
-    out, err = begin(tmp_path, slurm, *ARRAY, *jobs).communicate(timeout=300)
-    assert "python -m mnist_lab.compare runs=outputs/sweeps/s" in out, err
-    sweep = tmp_path / "outputs/sweeps/s"
-    assert len(list(sweep.glob("*/result.json"))) == 3
-    assert len(job_ids(sweep)) == 3
+    jobs = [*documents.scaling("launcher=slurm"), "data=digits", "trainer.max_epochs=1"]
+    process = begin(tmp_path, slurm, *jobs, "hydra.launcher.cpus_per_task=1")
+    out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err
+    assert "python -m mnist_lab.compare runs=outputs/sweeps/c" in out
+    sweep = tmp_path / "outputs/sweeps/c"
+    assert len(list(sweep.glob("*/result.json"))) == 6
+    assert len(job_ids(sweep)) == 6
     compared = lab_compare(f"runs={sweep}")
     assert compared.status == 0
     assert "3 seeds" in compared.out
@@ -79,6 +82,8 @@ def test_requeued_and_out_of_time_jobs_end_with_the_same_weights(slurm, tmp_path
     alone.communicate(timeout=300)
     assert same_weights(tmp_path / "whole", first)
     assert (second / "result.json").exists()
+    for number in (1, 400):  # each epoch once: it continued
+        assert (second / "train.log").read_text().count(f"epoch {number}/400 ") == 1
     for number in (one, other):
         details = told(slurm, "scontrol", "show", "job", number)
         assert int(re.search(r"Restarts=(\d+)", details)[1]) >= 1, details
