@@ -76,13 +76,13 @@ class Extremes(NamedTuple):
     p: float | None
 
 
-def t_interval(values: ArrayLike, level: float = LEVEL) -> Interval | None:
+def t_interval(values: ArrayLike) -> Interval | None:
     """Student's interval of the mean of a normal sample; None for a single value."""
     sample = np.asarray(values, dtype=float)
     n = len(sample)
     if n < 2:
         return None
-    half = _t_quantile(n - 1, level) * sample.std(ddof=1) / np.sqrt(n)
+    half = _t_quantile(n - 1, LEVEL) * sample.std(ddof=1) / np.sqrt(n)
     return Interval(float(sample.mean() - half), float(sample.mean() + half))
 
 
@@ -135,11 +135,11 @@ def mcnemar(first_alone: int, second_alone: int) -> float:
     return min(1.0, 2 * float(special.bdtr(min(first_alone, second_alone), total, 0.5)))
 
 
-def wilson(successes: float, n: int, level: float = LEVEL) -> Interval:
+def wilson(successes: float, n: int) -> Interval:
     """Wilson's score interval of a proportion (J. Am. Stat. Assoc. 22, 1927); of none, all."""
     if n == 0:
         return Interval(0.0, 1.0)
-    z = float(special.ndtri(1 - level / 2))
+    z = float(special.ndtri(1 - LEVEL / 2))
     share = successes / n
     middle = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))

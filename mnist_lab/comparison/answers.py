@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnist_lab import LabError, statistics
-from mnist_lab.comparison.gather import Run
 from mnist_lab.comparison.tables import Group, Table
 from mnist_lab.statistics import LEVEL, Difference, Interval
 
@@ -42,6 +41,10 @@ class Effect(NamedTuple):
     groups: int
     difference: Difference
     p: float | None
+
+
+Predictions = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Truth and guess of each test image."""
 
 
 class PredictionsError(LabError):
@@ -145,9 +148,11 @@ def _untested(first: Group, other: Group, found: Difference) -> str:
 def _by_image(table: Table) -> list[Compared]:
     first, *others = table.groups
     divided: list[tuple[int, int] | str] = []
+    own: Predictions | None = None
     for other in others:
         try:
-            divided.append(_alone(first.runs[0], other.runs[0]))
+            own = own or _predictions(first.runs[0].folder)
+            divided.append(_alone(own, other.runs[0].folder))
         except PredictionsError as error:
             divided.append(str(error))
     p = _corrected([None if isinstance(d, str) else statistics.mcnemar(*d) for d in divided])
@@ -170,16 +175,16 @@ def _by_image(table: Table) -> list[Compared]:
     return found
 
 
-def _alone(one: Run, other: Run) -> tuple[int, int]:
+def _alone(one: Predictions, other: Path) -> tuple[int, int]:
     """How many test images one run got right and the other wrong, and the reverse."""
-    (truth, mine), (same, theirs) = (_predictions(run.folder) for run in (one, other))
+    (truth, mine), (same, theirs) = one, _predictions(other)
     if not np.array_equal(truth, same):
-        raise PredictionsError(f"{other.folder / 'predictions.csv'}: is of other images")
+        raise PredictionsError(f"{other / 'predictions.csv'}: is of other images")
     right, theirs_right = mine == truth, theirs == truth
     return int((right & ~theirs_right).sum()), int((~right & theirs_right).sum())
 
 
-def _predictions(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _predictions(folder: Path) -> Predictions:
     path = folder / "predictions.csv"
     try:
         if path.stat().st_size > MAX_PREDICTION_BYTES:
