@@ -169,8 +169,10 @@ def _quiet_writers(failed: threading.ExceptHookArgs) -> None:
 
 def told(error: Exception) -> str:
     """What to tell the user of an error that is theirs."""
-    from hydra.errors import MissingConfigException
+    from hydra.errors import MissingConfigException, OverrideParseException
 
+    if isinstance(error, OverrideParseException) and "missing EQUAL" in str(error):
+        return f"{error.override}: should be a setting, KEY=VALUE"
     if isinstance(error, InterpolationResolutionError):  # around what a resolver of ours raised
         return str(error).splitlines()[0].rpartition("while resolving interpolation: ")[2]
     if isinstance(error, MissingMandatoryValue):

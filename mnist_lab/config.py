@@ -299,4 +299,4 @@ def hint(name: str, known: Sequence[str]) -> str:
     nearest = difflib.get_close_matches(name, known, n=1)
     if nearest:
         return f"; did you mean {nearest[0]}?"
-    return f"; there are {', '.join(known)}" if len(known) < 25 else ""
+    return f"; there are {', '.join(known)}" if 0 < len(known) < 25 else ""

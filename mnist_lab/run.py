@@ -39,11 +39,11 @@ class Settings:
     resume: str | None
     trust: list[str]
     checkpoint_every_n_steps: int | None
-    data: DataModule
-    augment: Transform | None
-    model: Classifier
+    augment: Transform | None  # before `data` and `model`, which repeat them: errors name these
     optimizer: MakeOptimizer
     scheduler: MakeScheduler
+    data: DataModule
+    model: Classifier
     trainer: L.Trainer
     sweep: str | None = None  # not in the folders of earlier versions
     test: bool = True
@@ -118,7 +118,7 @@ def train(
 
     Raises:
         Diverged: the loss is no longer finite; `result.json` says so.
-        LabError: data or a checkpoint cannot be had, or doesn't fit.
+        LabError: data or a checkpoint cannot be had, or doesn't fit; the folder is another run's.
         OSError: the folder cannot be written to; the last checkpoint is as it was.
     """
     started = time.perf_counter() if started is None else started
@@ -126,6 +126,8 @@ def train(
     quick: bool = trainer.fast_dev_run  # type: ignore[attr-defined]  # set by the Trainer
     commit = record.git()  # of what runs, whatever is committed meanwhile
     _check(data, model, trainer)
+    if not resume and (folder / "config.yaml").exists():
+        raise LabError(f"{folder}: holds a run of the command; give another folder")
     trainer.strategy.checkpoint_io = checkpoint.CheckpointIO()
     last = folder / "checkpoints" / "last.ckpt"
     resumed = last if resume and last.exists() else None
@@ -195,6 +197,9 @@ def _check(data: DataModule, model: Classifier, trainer: L.Trainer) -> None:
         raise LabError(
             f"model.num_classes={model.num_classes}: {data.source.name} has {len(data.classes)}"
         )
+    epochs = trainer.max_epochs
+    if epochs == 0 or (epochs == -1 and trainer.max_steps == -1):
+        raise LabError(f"trainer.max_epochs={epochs}: must be at least 1")
     if data.batch_size == 1 and any(isinstance(m, _BatchNorm) for m in model.modules()):
         raise LabError("data.batch_size=1: batch normalisation needs two images at least")
     known = [f"val/{name}" for name in model.metrics]

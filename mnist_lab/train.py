@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,15 @@ def main() -> None:
 @hydra.main(version_base="1.3", config_path=config.CONF, config_name="train")
 def _main(cfg: DictConfig) -> float | None:
     """One run as composed, or as stored in `resume`; its monitored value."""
+    raw = OmegaConf.to_container(cfg)
+    if isinstance(raw, dict) and raw.get("folder") == "${folder}":  # a run's config.yaml, repeated
+        cfg.folder = HydraConfig.get().runtime.output_dir
     try:
         with sweep.job(cfg):
             result, monitor = _run(cfg)
     except LabError as error:
+        if isinstance(error, config.ConfigError):
+            _leave_no_trace(Path(cfg.folder))
         raise CompactHydraException(str(error)) from error
     except OSError as error:
         raise CompactHydraException(f"{cfg.folder}: cannot be written to: {error}") from error
@@ -45,6 +51,11 @@ def _run(cfg: DictConfig) -> tuple[dict[str, Any], str]:
     from mnist_lab import folder as run_folder
 
     started, _started = _started, None
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.RUN and any(
+        text.startswith("sweep=") for text in hydra_config.overrides.task
+    ):
+        raise config.ConfigError(f"sweep={cfg.sweep}: names a sweep, which takes -m")
     folder = Path(cfg.folder)
     quick = bool(OmegaConf.select(cfg, "trainer.fast_dev_run"))
     first = processes.rank() == 0  # the others work in its folder, and write nothing
@@ -69,7 +80,7 @@ def _run(cfg: DictConfig) -> tuple[dict[str, Any], str]:
         seed_everything(settings["seed"], verbose=False)
         built = config.build(settings)
         count = built["trainer"].world_size
-        if count > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
+        if count > 1 and hydra_config.mode == RunMode.MULTIRUN:
             raise config.ConfigError(
                 f"{count} processes for each job of a sweep: each of them would start the sweep "
                 "again; use trainer.devices=1 with hydra/launcher=joblib, which runs jobs side by "
@@ -97,6 +108,15 @@ def _run(cfg: DictConfig) -> tuple[dict[str, Any], str]:
         else:
             raise Diverged(f"{folder}: diverged before: {result.get('reason')}")
     return result, settings["monitor"]
+
+
+def _leave_no_trace(folder: Path) -> None:
+    """Of a refused run, what Hydra and the lock have made before it was."""
+    files = [folder / name for name in (".lock", "train.log")]
+    if set(folder.iterdir()) <= set(files) and not any(
+        f.exists() and f.stat().st_size for f in files
+    ):
+        shutil.rmtree(folder)
 
 
 def _changes(cfg: DictConfig) -> dict[str, Any]:

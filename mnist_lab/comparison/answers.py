@@ -267,6 +267,7 @@ def classes(group: Group) -> str | None:
     interval = found.interval(LEVEL / pairs)  # any two could have been the extremes
     if p is None or interval is None:
         return f"{told}: {gap} in each of {found.n} runs"
+    interval = Interval(max(-1.0, interval.low), min(1.0, interval.high))
     verdict = "more than chance" if p < LEVEL else "which chance could do"
     return (
         f"{told}: {gap} (95 % interval {span(interval, 'recall')}, paired over {found.n} runs, "

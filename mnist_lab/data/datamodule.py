@@ -150,6 +150,12 @@ class DataModule(L.LightningDataModule):
             "test_size": self.source.test_size,
         }
 
+    def __str__(self) -> str:
+        sizes = f"batch_size={self.batch_size}, val_size={self.val_size}"
+        return f"{type(self).__name__}({self.source.name}, {sizes}, train_size={self.train_size})"
+
+    __repr__ = __str__
+
     def train_dataloader(self) -> TensorLoader:
         return self._loader("train", self.batch_size, shuffle=True)
 

@@ -159,6 +159,6 @@ def test_python_example(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (source,) = (x for x in documents.blocks("README.md", "python") if "run.train" in x)
     exec(source, {})
-    assert (tmp_path / "outputs/first/result.json").exists()
+    assert (tmp_path / "outputs/from_python/result.json").exists()
     accuracy = float(capsys.readouterr().out.split("\n")[-4])
     assert 0.5 < accuracy <= 1
