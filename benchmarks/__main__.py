@@ -172,7 +172,8 @@ def commands(folder: Path, *common: str) -> Iterator[Row]:
 
     train = ("-m", "mnist_lab.train")
     imports = ("-c", "import lightning.pytorch")
-    one_step = (*train, "trainer.fast_dev_run=true", f"hydra.run.dir={folder}_step", *common)
+    quick = ("trainer.fast_dev_run=true", "test=false")  # a step, and one of validation
+    one_step = (*train, *quick, f"hydra.run.dir={folder}_step", *common)
     row = Row("command to the end of its first step", "import lightning.pytorch", 1.0, ratio=False)
     yield compare(row, seconds(*one_step), seconds(*imports))
     nothing = seconds("-c", "")

@@ -1,6 +1,6 @@
 """Which figures there are of a run, of a model's predictions, of a dataset; and their files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,9 +89,10 @@ def of_network(model: Classifier, image: Tensor, classes: Sequence[str]) -> dict
     return drawn
 
 
-def save(folder: Path, drawn: Mapping[str, "Figure"]) -> None:
-    """Each figure as a PNG file of its name, twice as large as it is read."""
+def save(folder: Path, drawn: dict[str, "Figure"]) -> None:
+    """Each figure as a PNG file of its name, twice as large as it is read; none is left then."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in drawn.items():
+    for name in list(drawn):
+        figure = drawn.pop(name)  # which keeps its pixels: 8 MB, of a run's 14 figures each
         with whole(folder / f"{name}.png", "wb") as file:
             figure.savefig(file, format="png", dpi=200)

@@ -59,7 +59,7 @@ def content(found: Evaluation, disputed: Sequence[int] = ()) -> dict[str, Any]:
 
 
 def write(
-    folder: Path, numbers: Mapping[str, Any], found: Evaluation, drawn: Mapping[str, "Figure"]
+    folder: Path, numbers: Mapping[str, Any], found: Evaluation, drawn: dict[str, "Figure"]
 ) -> None:
     """Everything into a new folder, which gets its name at the end; one of that name is replaced.
 

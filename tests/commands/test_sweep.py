@@ -193,14 +193,14 @@ def test_what_makes_a_sweep_another_one(lab_train, tmp_path):
     folder.mkdir(parents=True)
     (folder / "sweep.json.part").touch()  # killed while it was written
     quick = ["trainer.fast_dev_run=true", "data=digits", "sweep=s"]
-    job = ["seed=0", "hydra.sweeper.params={}"]
+    job = ["seed=0", "data.batch_size=32", "data.train_size=100"]
     assert lab_train("study=batch_size", *quick, *job).status == 0
     # Where the data lie and how often a checkpoint is written doesn't matter, the study does.
     again = lab_train("study=batch_size", *quick, *job, "data.root=x", "checkpoint_every_n_steps=9")
     assert again.status == 0, again.err
     other = lab_train("study=batch_steps", *quick, *job)
     assert other.status == 1
-    assert "is a sweep of data, seed, study=batch_size, trainer.fast_dev_run" in other.err
+    assert "data.train_size, seed, study=batch_size, trainer.fast_dev_run; give" in other.err
 
 
 def test_a_damaged_result_does_not_hide_the_table(lab_train, tmp_path):
