@@ -6,7 +6,7 @@ import re
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from mnist_lab.command import MAX_JOB_NAME, LogFile, job_name
+from mnist_lab.command import MAX_JOB_NAME, LogFile, _reason, job_name
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,17 @@ def test_what_cannot_stand_in_a_name_becomes_a_hash(overrides, start):
 def test_lists_that_read_alike_have_names_of_their_own():
     names = {job_name([f"model.widths={value}"]) for value in ("[[16,32]]", "[[16],[32]]")}
     assert len(names) == 2
+
+
+def test_of_a_failed_task_the_reason_is_told():
+    text = (
+        "Job (task=0) failed during processing with trace:\n----------------------\n"
+        "Traceback (most recent call last):\n  File \"x.py\", line 1\nKeyError: 'a'\n\n"
+        "----------------------\nYou can check full logs with 'job.stderr(0)'"
+    )
+    assert _reason(RuntimeError(text)) == "KeyError: 'a'"
+    assert _reason(RuntimeError("first\nsecond")) == "first"
+    assert _reason(RuntimeError()) == "RuntimeError"
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
