@@ -107,7 +107,7 @@ def run(main: Callable[[], Any]) -> None:
 
     # Nobody changes Hydra's store of what its plugins can be set to: it gives out copies. For
     # --help it copies all of it 80 times, which takes as long as the rest.
-    ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
+    ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]  # has none
     # A run's further processes inherit what the first one set.
     full = os.environ.get("HYDRA_FULL_ERROR") == "1" and processes.rank() == 0
     os.environ["HYDRA_FULL_ERROR"] = "1"

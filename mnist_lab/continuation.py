@@ -204,8 +204,11 @@ class LastCheckpoint(Checkpoint):
 
 
 def looks_every(trainer: L.Trainer) -> int:
-    """Steps from one look at what makes the device or other processes wait to the next."""
-    return trainer.log_every_n_steps or 50  # type: ignore[attr-defined]  # 0: nothing is logged
+    """Steps from one look at what makes the device or other processes wait to the next.
+
+    As often as a step is logged; where none is (0), every 50.
+    """
+    return trainer.log_every_n_steps or 50  # type: ignore[attr-defined]  # set by the Trainer
 
 
 class Divergence(Callback):

@@ -113,9 +113,8 @@ def _run(cfg: DictConfig) -> tuple[dict[str, Any], str]:
 def _leave_no_trace(folder: Path) -> None:
     """Of a refused run, what Hydra and the lock have made before it was."""
     files = [folder / name for name in (".lock", "train.log")]
-    if set(folder.iterdir()) <= set(files) and not any(
-        f.exists() and f.stat().st_size for f in files
-    ):
+    written = any(file.exists() and file.stat().st_size for file in files)
+    if not written and folder.resolve() != Path.cwd() and set(folder.iterdir()) <= set(files):
         shutil.rmtree(folder)
 
 

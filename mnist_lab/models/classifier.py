@@ -205,7 +205,7 @@ class Classifier(L.LightningModule):
             shares = torch.tensor(float(len(labels)), device=loss.device)
             mean = self.trainer.strategy.reduce(shares.clone(), reduce_op="mean")
             loss = loss * (shares / mean)
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # 0: never
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by the Trainer
         if every and (self.global_step + 1) % every == 0:
             self.log("train/loss_step", loss.detach(), sync_dist=True)
             self.log("lr_step", self._learning_rate())
