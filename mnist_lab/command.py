@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -26,7 +27,7 @@ from omegaconf.errors import (
 )
 
 from mnist_lab import LabError, processes
-from mnist_lab.config import ConfigError, hint, without_influence
+from mnist_lab.config import CONF, ConfigError, hint, without_influence
 from mnist_lab.files import class_names
 
 
@@ -37,7 +38,8 @@ def register_resolvers() -> None:
     classes the dataset has. `${moment:}` is date and time and eight hex digits, so that runs
     started together differ; `${run_folder:RESUME,DATASET,MODEL}` is the folder to continue in if
     one is given, else a new one. `${sweep_folder:NAME}` is a sweep's, new unless it is named, and
-    `${job_name:OVERRIDES}` that of one of its jobs.
+    `${job_name:OVERRIDES}` that of one of its jobs. `${text:NAME}` is `conf/NAME.yaml`'s own text,
+    comments and all, but for its defaults and what it sets of Hydra.
     """
     OmegaConf.register_new_resolver("moment", moment, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("class_names", class_names, replace=True)
@@ -45,6 +47,13 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("sweep_folder", _sweep_folder, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("job_name", job_name, replace=True)
+    OmegaConf.register_new_resolver("text", _text, replace=True)
+
+
+def _text(name: str) -> str:
+    paragraphs = (Path(CONF) / f"{name}.yaml").read_text(encoding="utf-8").split("\n\n")
+    kept = [part for part in paragraphs if not part.startswith(("defaults:", "hydra:"))]
+    return "\n\n".join(kept) + "\n"
 
 
 def _num_classes(*, _root_: Any) -> int:
@@ -96,6 +105,16 @@ def job_name(overrides: Sequence[str]) -> str:
     return f"{name.strip('-')[: MAX_JOB_NAME - 9]}-{digest}"
 
 
+class Single(Callback):
+    """Of a command that is no sweep: refuses -m, and says what to give it instead."""
+
+    def __init__(self, instead: str) -> None:
+        self.instead = instead
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        sys.exit(f"{config.hydra.job.name} takes {self.instead}, not -m")
+
+
 def run(main: Callable[[], Any]) -> None:
     """Call a Hydra main; what the user can put right ends in a line or two and exit status 1.
 
@@ -103,8 +122,17 @@ def run(main: Callable[[], Any]) -> None:
     it raise instead of printing, is set for that; set by the user, it gives the traceback.
     """
     from hydra.core.config_store import ConfigStore
+    from hydra.core.utils import JobReturn, JobStatus
     from hydra.errors import CompactHydraException
 
+    def returned(job: JobReturn) -> Any:
+        if job.status == JobStatus.COMPLETED:
+            return job._return_value
+        raise job._return_value
+
+    # Hydra's own also prints the job's settings, in a line before the one that says what is wrong.
+    setter = vars(JobReturn)["return_value"].fset
+    JobReturn.return_value = property(returned, setter)  # type: ignore[assignment]  # as it was
     # Nobody changes Hydra's store of what its plugins can be set to: it gives out copies. For
     # --help it copies all of it 80 times, which takes as long as the rest.
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]  # has none
@@ -137,7 +165,7 @@ def run(main: Callable[[], Any]) -> None:
             sys.exit(str(error.__cause__))
         if full or not str(error).startswith("Config group override"):  # GROUP=null
             raise
-        sys.exit(str(error))
+        sys.exit("a group takes the name of one of its choices; --help lists them")
     finally:
         threading.excepthook = threading.__excepthook__
         if not full:
@@ -173,10 +201,11 @@ def told(error: Exception) -> str:
 
     if isinstance(error, OverrideParseException) and "missing EQUAL" in str(error):
         return f"{error.override}: should be a setting, KEY=VALUE"
-    if isinstance(error, InterpolationResolutionError):  # around what a resolver of ours raised
-        return str(error).splitlines()[0].rpartition("while resolving interpolation: ")[2]
-    if isinstance(error, MissingMandatoryValue):
-        return str(error).splitlines()[0]
+    if isinstance(error, MissingMandatoryValue | InterpolationResolutionError):
+        # The latter is around another: of a resolver of ours, or of a value that is missing.
+        line = str(error).splitlines()[0].rpartition("while resolving interpolation: ")[2]
+        key = line.removeprefix("Missing mandatory value: ")
+        return line if key == line else f"{key}: a value is missing"
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")

@@ -3,9 +3,7 @@
 from pathlib import Path
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
-from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_lab import LabError, command, config
@@ -17,8 +15,6 @@ command.register_resolvers()
 def main(cfg: DictConfig) -> None:
     """Read, compare, print, write."""
     try:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise config.ConfigError("compare takes all runs at once, runs=[FOLDER,FOLDER], not -m")
         _compare(_texts(cfg.runs), cfg.output)
     except LabError as error:
         raise CompactHydraException(str(error)) from error

@@ -277,7 +277,9 @@ def _check_value(value: Any, expected: Any, key: str) -> None:
         told = dict.fromkeys(
             e["msg"].removeprefix("Input ") for e in error.errors() if "isinstance" not in e["msg"]
         )
-        raise ConfigError(f"{key}={value}: {' or '.join(told) or 'does not fit'}") from None
+        kinds = [getattr(t, "__name__", str(t)) for t in typing.get_args(expected) or [expected]]
+        wanted = f"should be a {' or '.join(kinds)}".replace("NoneType", "null")
+        raise ConfigError(f"{key}={value}: {' or '.join(told) or wanted}") from None
 
 
 def _locate(dotted: str, key: str) -> Callable[..., Any]:

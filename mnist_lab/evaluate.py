@@ -8,6 +8,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_lab import FileOrSettingError, LabError, command, config
@@ -54,7 +55,12 @@ def _evaluate(cfg: DictConfig) -> None:
     plain: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
     config.check(plain, Settings)
     settings = Settings(**plain)
-    folder = Path(settings.output or f"outputs/evaluations/{command.moment()}")
+    hydra_config = HydraConfig.get()
+    if hydra_config.mode == RunMode.MULTIRUN:
+        new = hydra_config.runtime.output_dir
+    else:
+        new = f"outputs/evaluations/{command.moment()}"
+    folder = Path(settings.output or new)
     _refuse_taken(folder, settings.overwrite)
     if not 0 <= settings.seed < 2**32:
         raise FileOrSettingError(f"seed must lie between 0 and {2**32 - 1}, not {settings.seed}")
@@ -175,7 +181,7 @@ def _data(
         ],
     )
     for key in OmegaConf.missing_keys(cfg):  # with the whole key, which to_container doesn't say
-        raise FileOrSettingError(f"Missing mandatory value: {key}")
+        raise FileOrSettingError(f"{key}: a value is missing")
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     config.check(plain["data"], DataModule, "data.")
     built = config.build({key: plain[key] for key in ("data", "augment")})

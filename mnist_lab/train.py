@@ -12,6 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from mnist_lab import Diverged, LabError, command, config, processes, sweep
 
@@ -35,10 +36,10 @@ def _main(cfg: DictConfig) -> float | None:
     try:
         with sweep.job(cfg):
             result, monitor = _run(cfg)
-    except LabError as error:
-        if isinstance(error, config.ConfigError):
+    except (LabError, OmegaConfBaseException) as error:
+        if isinstance(error, config.ConfigError | OmegaConfBaseException):
             _leave_no_trace(Path(cfg.folder))
-        raise CompactHydraException(str(error)) from error
+        raise CompactHydraException(command.told(error)) from error
     except OSError as error:
         raise CompactHydraException(f"{cfg.folder}: cannot be written to: {error}") from error
     value: float | None = result["metrics"].get(monitor)

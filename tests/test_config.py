@@ -197,7 +197,7 @@ def test_check_accepts_what_the_signature_takes(settings):
         ({"count": 1, "names": "x"}, "names=x: should be a valid array"),
         ({"count": 1, "part": {**PART, "shift": "x"}}, "part.shift=x: should be a valid number"),
         ({"count": 1, "part": {**PART, "shifts": 1}}, "part.shifts: no such setting; did you mean"),
-        ({"count": 1, "part": 3}, "part=3: does not fit"),
+        ({"count": 1, "part": 3}, "part=3: should be a RandomAffine or null"),
         ({"count": 1, "part": {"_target_": "pathlib.Path"}}, "must be a RandomAffine"),
         ({"count": 1, "part": {"_target_": "no.where"}}, "cannot be imported"),
     ],

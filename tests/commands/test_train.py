@@ -202,6 +202,8 @@ LATE = ("init_from=", "monitor=", "trainer.max_epochs=-1", "trainer.max_epochs=0
         ("+trainer.max_epoch=3", "trainer.max_epoch: no such setting; did you mean max_epochs?"),
         ("+sed=3", "sed: no such setting; did you mean seed?"),
         ("data.batch_sise=3", "data.batch_sise: no such setting; did you mean batch_size?"),
+        ("model=null", "a group takes the name of one of its choices; --help lists them"),
+        ("data=folder", "data.root: a value is missing"),
         ("model=lenett", "model=lenett: no such choice; did you mean lenet?"),
         ("optimizer.lr=-1", "optimizer: Invalid learning rate: -1"),
         ("trainer.accelerator=abacus", "trainer: You selected an invalid accelerator name"),
@@ -209,7 +211,7 @@ LATE = ("init_from=", "monitor=", "trainer.max_epochs=-1", "trainer.max_epochs=0
         ("model.image_size=8", "model: image_size=8 is too small"),
         ("trainer.max_epochs=-1", "trainer.max_epochs=-1: must be at least 1"),
         ("trainer.max_epochs=0", "trainer.max_epochs=0: must be at least 1"),
-        ("optimizer.lr=fast", "\noptimizer.lr=fast: should be a valid number"),
+        ("optimizer.lr=fast", "optimizer.lr=fast: should be a valid number"),
         ("augment.degrees=3", "augment.degrees: no such setting\n"),
         ("lenet", "lenet: should be a setting, KEY=VALUE"),
         ("sweep=a", "sweep=a: names a sweep, which takes -m"),
@@ -227,8 +229,7 @@ def test_bad_input_is_told_in_a_line_before_anything_is_done(
     assert called.status == 1
     assert told in called.err
     assert "Traceback" not in called.err
-    lines = [x for x in called.err.splitlines() if x and not x.startswith("Error executing job")]
-    assert len(lines) <= 2
+    assert len(called.err.splitlines()) == 1
     assert not (tmp_path / "data").exists()
     assert not list(tmp_path.rglob("*.ckpt"))
     assert override.startswith(LATE) or not list(tmp_path.rglob("train.log"))

@@ -560,7 +560,7 @@ def change(run_folder: Path, key: str, value) -> None:
 def told_by(called) -> str:
     """The one line of a command that did nothing else."""
     assert called.status == 1
-    lines = [x for x in called.err.splitlines() if x and not x.startswith("Error executing job")]
+    lines = called.err.splitlines()
     assert len(lines) == 1
     return lines[0]
 
