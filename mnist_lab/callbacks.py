@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import Logger
 from torch import Tensor
 
+from mnist_lab.evaluation import Evaluation
 from mnist_lab.files import whole
 from mnist_lab.models import Classifier
 from mnist_lab.models.classifier import shortest
@@ -185,7 +186,7 @@ class History(Logger):
 
 
 class Predictions(Callback):
-    """Keeps the probabilities `(N, K)` and labels `(N,)` of the test split, in its order."""
+    """Keeps what the model makes of the test split, in its order."""
 
     def __init__(self) -> None:
         self._logits: list[Tensor] = []
@@ -206,11 +207,10 @@ class Predictions(Callback):
         if trainer.world_size > 1:
             self._logits, self._labels = _in_order(self._logits), _in_order(self._labels)
 
-    def probabilities(self) -> Tensor:
-        return torch.cat(self._logits).float().softmax(1).cpu()
-
-    def labels(self) -> Tensor:
-        return torch.cat(self._labels).cpu()
+    def evaluation(self, classes: Sequence[str]) -> Evaluation:
+        """Of the images that have been tested; there must be some."""
+        logits = torch.cat(self._logits).cpu().double()
+        return Evaluation(logits.log_softmax(1), torch.cat(self._labels).cpu(), classes)
 
 
 def _in_order(own: list[Tensor]) -> list[Tensor]:

@@ -17,8 +17,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from mnist_lab.callbacks import Predictions
 from mnist_lab.data import DataModule
+from mnist_lab.evaluation import Evaluation
 from mnist_lab.models import Classifier
 from mnist_lab.projector import enlarged, seen, tiled, write_embedding
 
@@ -96,7 +96,7 @@ class Dashboard(Callback):
             due = epoch % self.pictures_every == 0 or epoch + 1 == trainer.max_epochs
             classes = trainer.datamodule.classes  # type: ignore[attr-defined]  # set by the Trainer
             for board in _boards(trainer):
-                _add_f1(board, "val", pl_module, classes, step)
+                _add_f1(board, "val", pl_module.per_class["f1"], classes, step)
                 if due:
                     picture = _confusion(pl_module.confusion["val"], classes)
                     board.add_image("val/confusion", picture, step, dataformats="HWC")
@@ -115,28 +115,28 @@ class Dashboard(Callback):
         trainer: L.Trainer,
         model: Classifier,
         data: DataModule,
-        predictions: Predictions,
+        found: Evaluation,
         result: Result,
     ) -> None:
         """After the test and once the run's figures are files: all that is final.
 
         Args:
+            found: what it makes of the test images.
             result: what `result.json` holds.
         """
         step = trainer.global_step  # a run that is continued from here drops it all
-        labels, probabilities = predictions.labels().numpy(), predictions.probabilities().numpy()
-        guesses = predictions.probabilities().argmax(1)
+        labels, probabilities = found.labels.numpy(), found.probabilities.numpy()
         for board in _boards(trainer):
             board.add_image("inputs", _inputs(model, data), step)
             for name, tag in FIGURES.items():
                 figure = Path(trainer.default_root_dir) / "figures" / f"{name}.png"
                 if figure.exists():  # not every network has filters that can be shown
                     _add_png(board, tag, figure, step)
-            _add_f1(board, "test", model, data.classes, step)
+            _add_f1(board, "test", found.scores["f1"], data.classes, step)
             for index, name in enumerate(data.classes):
                 truth, given = labels == index, probabilities[:, index]
                 board.add_pr_curve(f"test_pr/{name}", truth, given, step)
-            write_embedding(Path(board.log_dir), model, data, guesses)
+            write_embedding(Path(board.log_dir), model, data, found.predictions)
             _add_hyperparameters(board, settings(trainer, model, data), result, step)
             board.flush()
 
@@ -186,9 +186,9 @@ def _step(trainer: L.Trainer) -> int:
 
 
 def _add_f1(
-    board: "SummaryWriter", split: str, model: Classifier, classes: list[str], step: int
+    board: "SummaryWriter", split: str, values: Tensor, classes: list[str], step: int
 ) -> None:
-    for name, value in zip(classes, model.per_class["f1"].tolist(), strict=True):
+    for name, value in zip(classes, values.tolist(), strict=True):
         board.add_scalar(f"{split}_f1/{name}", value, step)
 
 

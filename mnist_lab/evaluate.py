@@ -101,7 +101,7 @@ def _evaluate(cfg: DictConfig) -> None:
         "inside": settings.inside,
         **scorecard.content(found, disputed),
     }
-    drawn = pictures.of_predictions(images.cpu(), found.labels, found.probabilities, found.classes)
+    drawn = pictures.of_predictions(images.cpu(), found)
     if settings.inside is not None:
         drawn |= pictures.of_network(models[0], images[settings.inside], found.classes)
     scorecard.write(folder, content, found, drawn)

@@ -1,5 +1,6 @@
 """What classifiers make of labelled images, and how good that is."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -114,7 +115,6 @@ class Evaluation:
         )
 
 
-@torch.inference_mode()
 def evaluate(
     models: Classifier | Sequence[Classifier],
     images: Tensor,
@@ -155,18 +155,12 @@ def evaluate(
             raise EvaluationError(
                 f"{model.name} takes {channels} channels, the images have {images.shape[1]}"
             )
-    modes = [model.training for model in members]
-    try:
+    with contextlib.ExitStack() as stack:
         for model in members:
-            model.eval()
-        parts = [
-            _judged(members, images[start : start + batch_size], SHIFTS[:tta])
-            for start in range(0, len(images), batch_size)
-        ]
-    finally:
-        for model, training in zip(members, modes, strict=True):
-            model.train(training)
-    found = torch.cat(parts)
+            stack.enter_context(model.judging())
+        found = torch.cat(
+            [_judged(members, part, SHIFTS[:tta]) for part in torch.split(images, batch_size)]
+        )
     if not bool(found.isfinite().all()):
         raise EvaluationError("a network's outputs are not finite numbers")
     return Evaluation(found, labels.cpu(), list(classes))

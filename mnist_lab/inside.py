@@ -50,15 +50,12 @@ def embedding(model: Classifier, images: Tensor) -> Tensor:
 
     layers = [m for m in model.network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     hooks = [layer.register_forward_pre_hook(keep) for layer in layers]
-    training = model.training
     try:
-        with torch.no_grad():
-            for start in range(0, len(images), 250):
-                batch = images[start : start + 250]
+        with model.judging():
+            for batch in torch.split(images, 250):
                 given.append(batch)
-                model.eval()(batch.to(model.device))
+                model(batch.to(model.device))
     finally:
-        model.train(training)
         for hook in hooks:
             hook.remove()
     return torch.cat(given)
@@ -66,12 +63,8 @@ def embedding(model: Classifier, images: Tensor) -> Tensor:
 
 def outputs(model: Classifier, image: Tensor) -> Tensor:
     """The probabilities `(K,)` of the classes of one image `(C, H, W)`, on the CPU."""
-    training = model.training
-    try:
-        with torch.no_grad():
-            logits: Tensor = model.eval()(image.unsqueeze(0).to(model.device))
-    finally:
-        model.train(training)
+    with model.judging():
+        logits: Tensor = model(image.unsqueeze(0).to(model.device))
     return logits[0].float().softmax(0).cpu()
 
 

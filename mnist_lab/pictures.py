@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mnist_lab import inside
-from mnist_lab.callbacks import History, Predictions
+from mnist_lab.callbacks import History
 from mnist_lab.data import DataModule
 from mnist_lab.evaluation import Evaluation
 from mnist_lab.files import whole
@@ -23,33 +23,30 @@ def of_run(
     model: Classifier,
     data: DataModule,
     trainer: L.Trainer,
-    predictions: Predictions,
+    found: Evaluation,
     best_epoch: int,
 ) -> dict[str, "Figure"]:
-    """All figures of a run that has been tested, by their files' names."""
+    """All figures of a run that has been tested (`found`), by their files' names."""
     from mnist_lab import figures
 
     history = next((x for x in trainer.loggers if isinstance(x, History)), None)
-    probabilities, labels = predictions.probabilities(), predictions.labels()
-    images = data.tensors("test")[0][: len(labels)].cpu()  # of limited batches only the first
+    images = data.tensors("test")[0][: len(found.labels)].cpu()  # of limited batches only the first
     drawn = {}
     if history is not None:
         drawn["curves"] = figures.curves(history.series(), best_epoch)
     return {
         **drawn,
-        **of_predictions(images, labels, probabilities, data.classes),
+        **of_predictions(images, found),
         **of_dataset(data),
         **of_network(model, images[0], data.classes),
     }
 
 
-def of_predictions(
-    images: Tensor, labels: Tensor, probabilities: Tensor, classes: Sequence[str]
-) -> dict[str, "Figure"]:
-    """What the probabilities `(N, K)` for images `(N, C, H, W)` look like beside their labels."""
+def of_predictions(images: Tensor, found: Evaluation) -> dict[str, "Figure"]:
+    """What was found of images `(N, C, H, W)`, beside the truth."""
     from mnist_lab import figures
 
-    found = Evaluation(probabilities.log(), labels, classes)
+    labels, probabilities, classes = found.labels, found.probabilities, found.classes
     few = slice(24)
     return {
         "confusion_matrix": figures.confusion_matrix(found.confusion, classes, "confusion matrix"),

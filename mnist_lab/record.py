@@ -6,7 +6,7 @@ import logging
 import math
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 import mnist_lab
 from mnist_lab.data import DataModule
+from mnist_lab.evaluation import Evaluation
 from mnist_lab.files import whole
 from mnist_lab.models import Classifier
 from mnist_lab.models.classifier import shortest
@@ -39,6 +40,7 @@ def result_of(
     config_hash: str | None = None,
     commit: Mapping[str, str | bool] | None = None,
     best: Mapping[str, Any] | None = None,
+    tested: Evaluation | None = None,
 ) -> Result:
     """The content of `result.json`.
 
@@ -46,7 +48,8 @@ def result_of(
         status: `completed` or `diverged`; without a `best` there are no metrics.
         seconds: by phase: `data`, `fit`, `test`, `total`.
         commit: of the code that ran, as `git` tells it.
-        best: epoch and metrics of the checkpoint that was tested.
+        best: epoch and metrics of the checkpoint that counts.
+        tested: what it made of the test images, if it was shown them.
     """
     found = dict(best["metrics"]) if best is not None else {}
     found |= {key: value for key, value in trainer.callback_metrics.items() if key in TESTED}
@@ -59,7 +62,7 @@ def result_of(
         "metrics": {
             key: shortest(found[key]) if key in found else None for key in (*VALIDATED, *TESTED)
         },
-        "per_class": _per_class(model.per_class, data.classes) if TESTED[0] in found else None,
+        "per_class": tested.per_class if tested is not None else None,
         "best_epoch": best["epoch"] if best is not None else None,
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
@@ -89,16 +92,11 @@ def write_result(folder: Path, result: Result) -> None:
         file.write("\n")
 
 
-def write_tables(
-    folder: Path,
-    probabilities: Tensor,
-    labels: Tensor,
-    per_class: Mapping[str, Mapping[str, float]],
-    macro: Mapping[str, float],
-) -> None:
+def write_tables(folder: Path, found: Evaluation) -> None:
     """`predictions.csv`, a row an image in the order of its split, and `per_class.csv`."""
+    probabilities = found.probabilities
     confidence, guess = probabilities.max(1)
-    columns = (labels, guess, confidence, probabilities)
+    columns = (found.labels, guess, confidence, probabilities)
     names = [f"p{i}" for i in range(probabilities.shape[1])]
     with whole(folder / "predictions.csv", newline="") as file:
         writer = csv.writer(file)
@@ -109,9 +107,9 @@ def write_tables(
     with whole(folder / "per_class.csv", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["class", "precision", "recall", "f1", "support"])
-        for name, values in per_class.items():
+        for name, values in found.per_class.items():
             writer.writerow([name, *values.values()])
-        writer.writerow(["macro", *macro.values(), len(labels)])
+        writer.writerow(["macro", *found.macro.values(), len(found.labels)])
 
 
 def result_table(result: Result) -> str:
@@ -137,10 +135,8 @@ def layer_table(model: Classifier) -> str:
 
     layers = [m for m in model.network.modules() if not list(m.children())]
     hooks = [layer.register_forward_hook(row) for layer in layers]
-    training = model.training
-    with torch.no_grad():
-        model.eval()(model.example_input_array)
-    model.train(training)
+    with model.judging():
+        model(model.example_input_array)
     for hook in hooks:
         hook.remove()
     total = sum(p.numel() for p in model.parameters())
@@ -155,14 +151,6 @@ def _text(table: Table) -> str:
     with console.capture() as capture:
         console.print(table)
     return capture.get().rstrip()
-
-
-def _per_class(values: Mapping[str, Tensor], classes: Sequence[str]) -> dict[str, dict[str, float]]:
-    return {
-        name: {key: shortest(values[key][index]) for key in ("precision", "recall", "f1")}
-        | {"support": int(values["support"][index])}
-        for index, name in enumerate(classes)
-    }
 
 
 def _device(trainer: L.Trainer) -> str:

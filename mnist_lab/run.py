@@ -159,28 +159,26 @@ def train(
         raise
     spent["fit"] = _seconds(trainer, start)
     best = _load_best(model, trainer)
-    predictions = Predictions()
+    found = None
     if test:
+        predictions = Predictions()
         trainer.callbacks.append(predictions)  # type: ignore[attr-defined]
         test_start = time.perf_counter()
         trainer.test(model, datamodule=data, verbose=False)
         spent["test"] = time.perf_counter() - test_start
-    if test and not quick and trainer.is_global_zero:
-        drawn = pictures.of_run(model, data, trainer, predictions, best["epoch"])
+        found = predictions.evaluation(data.classes)
+    if found is not None and not quick and trainer.is_global_zero:
+        drawn = pictures.of_run(model, data, trainer, found, best["epoch"])
         pictures.save(folder / "figures", drawn)
     spent |= {"data": data.seconds, "total": time.perf_counter() - started}
-    result = record.result_of("completed", data, model, trainer, spent, config_hash, commit, best)
+    result = record.result_of(
+        "completed", data, model, trainer, spent, config_hash, commit, best, found
+    )
     if trainer.is_global_zero:
-        if test and not quick:
-            record.write_tables(
-                folder,
-                predictions.probabilities(),
-                predictions.labels(),
-                result["per_class"],
-                {key: result["metrics"][f"test/{key}"] for key in ("precision", "recall", "f1")},
-            )
+        if found is not None and not quick:
+            record.write_tables(folder, found)
             if dashboard is not None:
-                dashboard.close(trainer, model, data, predictions, result)
+                dashboard.close(trainer, model, data, found, result)
             report.write_report(folder, result)
         if not quick:
             record.write_result(folder, result)

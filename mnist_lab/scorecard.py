@@ -71,9 +71,7 @@ def write(
         shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
         partial.mkdir(parents=True)
         try:
-            record.write_tables(
-                partial, found.probabilities, found.labels, found.per_class, found.macro
-            )
+            record.write_tables(partial, found)
             pictures.save(partial / "figures", drawn)
             with whole(partial / "evaluation.json") as file:
                 json.dump(numbers, file, indent=2)

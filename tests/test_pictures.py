@@ -8,6 +8,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from mnist_lab import models, pictures, run
 from mnist_lab.callbacks import Predictions
+from mnist_lab.evaluation import Evaluation
 from mnist_lab.models import LeNet
 
 
@@ -16,7 +17,7 @@ def test_figures_of_predictions_are_those_of_sklearn():
     probabilities = torch.rand(300, 4, generator=generator).softmax(1)
     labels = torch.randint(0, 3, (300,), generator=generator)  # none of the last class
     images = torch.zeros(300, 1, 6, 6, dtype=torch.uint8)
-    drawn = pictures.of_predictions(images, labels, probabilities, list("abcd"))
+    drawn = pictures.of_predictions(images, Evaluation(probabilities.log(), labels, list("abcd")))
     guess = probabilities.argmax(1)
 
     (axes,) = drawn["confusion_matrix"].axes
@@ -38,7 +39,7 @@ def test_a_runs_figures_show_its_images_beside_their_predictions(tmp_path, digit
     model = LeNet()
     trainer.callbacks.append(predictions)
     run.train(digits, model, trainer)
-    drawn = pictures.of_run(model, digits, trainer, predictions, 0)
+    drawn = pictures.of_run(model, digits, trainer, predictions.evaluation(digits.classes), 0)
 
     with open(tmp_path / "predictions.csv", newline="") as file:
         rows = list(csv.DictReader(file))

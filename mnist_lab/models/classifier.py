@@ -1,7 +1,8 @@
 """What every model shares: input, loss, metrics, optimizer, and what a checkpoint says of it."""
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal, TypedDict
 
@@ -124,7 +125,7 @@ class Classifier(L.LightningModule):
         self.confusion: dict[str, Tensor] = {}
         """Counts `(K, K)` of the last evaluation by split; rows are the truth."""
         self.per_class: dict[str, Tensor] = {}
-        """Precision, recall, f1 and support `(K,)` of the last evaluation."""
+        """Precision, recall and f1 `(K,)` of the last evaluation."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         # The Trainer notes the hook it is in forty times a step; a module's way of setting an
@@ -235,6 +236,17 @@ class Classifier(L.LightningModule):
         logits: Tensor = self(batch[0] if isinstance(batch, tuple | list) else batch)
         return logits
 
+    @contextlib.contextmanager
+    def judging(self) -> Iterator[None]:
+        """Within it the model is in eval mode and makes no gradients; then it is as before."""
+        training = self.training
+        try:
+            with torch.no_grad():
+                self.eval()
+                yield
+        finally:
+            self.train(training)
+
     def running(self) -> tuple[float, float]:
         """Mean training loss and accuracy of this process's batches of the epoch so far."""
         loss, hits, count = self._tally.totals().tolist()
@@ -279,8 +291,7 @@ class Classifier(L.LightningModule):
         metrics, loss = self._evaluation(split)
         values = metrics.compute()
         self.confusion[split] = values.pop("confusion").cpu()
-        support = self.confusion[split].sum(1)
-        self.per_class = {k: v.cpu() for k, v in values.items() if v.ndim} | {"support": support}
+        self.per_class = {k: v.cpu() for k, v in values.items() if v.ndim}
         self.log(f"{split}/loss", loss.compute())
         self.log_dict({f"{split}/{k}": v.mean() for k, v in values.items()})
         metrics.reset()
