@@ -1,0 +1,68 @@
+"""Runs to attack, and what shows that an attack has worked."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def trace(tmp_path) -> Path:
+    """A file that exists once any payload has run."""
+    return tmp_path / "trace"
+
+
+@pytest.fixture
+def trap(tmp_path, trace, monkeypatch):
+    """A package that leaves the trace when it is imported, and when any of it is called."""
+    package = tmp_path / "packages" / "trap"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        "from pathlib import Path\n"
+        f"TRACE = Path({str(trace)!r})\n"
+        "TRACE.touch()\n"
+        "def run(*args, **kwargs):\n    TRACE.touch()\n"
+        "class Trap:\n    def __init__(self, *args, **kwargs):\n        TRACE.touch()\n"
+    )
+    monkeypatch.syspath_prepend(package.parent)
+    yield
+    sys.modules.pop("trap", None)
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A package with a user's own model, and one whose name begins alike."""
+    for name in ("mine", "miner"):
+        package = tmp_path / "packages" / name
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(
+            "from mnist_lab.models import MLP\nclass Net(MLP):\n    pass\n"
+        )
+    monkeypatch.syspath_prepend(tmp_path / "packages")
+    yield
+    for name in ("mine", "miner"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder of a finished run, made by the command."""
+    from mnist_lab import command, train
+
+    path = tmp_path_factory.mktemp("finished") / "run"
+    settings = ["data=digits", "data.train_size=100", "model=mlp", "model.hidden=[8]"]
+    trainer = ["trainer.max_epochs=1", "trainer.accelerator=cpu", "hydra.job.name=train"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["train", *settings, *trainer, f"hydra.run.dir={path}"])
+        command.run(train.main)
+    return path
+
+
+@pytest.fixture
+def run_folder(finished, tmp_path) -> Path:
+    """The same, before it was trained."""
+    path = tmp_path / "run"
+    path.mkdir()
+    shutil.copy(finished / "config.yaml", path)
+    return path
