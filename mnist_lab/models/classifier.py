@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MetricCollection, SumMetric
 from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassConfusionMatrix,
@@ -176,7 +176,8 @@ class Classifier(L.LightningModule):
         for split in ("val", "test"):
             if split not in self._metrics:
                 self._metrics[split] = _metrics(self.num_classes)
-                self._losses[split] = MeanMetric()
+                # Would it look for NaN, the host would wait for a GPU at every batch.
+                self._losses[split] = SumMetric(nan_strategy="disable")
         if stage == "fit" and self._compile:
             on_cuda = self.trainer.strategy.root_device.type == "cuda"
             self.network.compile(mode="reduce-overhead" if on_cuda else "default")
@@ -284,7 +285,7 @@ class Classifier(L.LightningModule):
         logits: Tensor = self(images)
         metrics, loss = self._evaluation(split)
         metrics.update(logits.argmax(1), labels)
-        loss.update(functional.cross_entropy(logits, labels), len(labels))
+        loss.update(functional.cross_entropy(logits, labels, reduction="sum"))
         return logits
 
     def _evaluation_end(self, split: str) -> None:
@@ -292,15 +293,15 @@ class Classifier(L.LightningModule):
         values = metrics.compute()
         self.confusion[split] = values.pop("confusion").cpu()
         self.per_class = {k: v.cpu() for k, v in values.items() if v.ndim}
-        self.log(f"{split}/loss", loss.compute())
+        self.log(f"{split}/loss", loss.compute() / self.confusion[split].sum())
         self.log_dict({f"{split}/{k}": v.mean() for k, v in values.items()})
         metrics.reset()
         loss.reset()
 
-    def _evaluation(self, split: str) -> tuple[MetricCollection, MeanMetric]:
+    def _evaluation(self, split: str) -> tuple[MetricCollection, SumMetric]:
         metrics, loss = self._metrics[split], self._losses[split]
         assert isinstance(metrics, MetricCollection)
-        assert isinstance(loss, MeanMetric)
+        assert isinstance(loss, SumMetric)
         return metrics, loss
 
     def _total_steps(self) -> int:
