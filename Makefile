@@ -1,9 +1,6 @@
 # A bare `make` lists the targets.
 PYTHON ?= python3
 BIN := .venv/bin
-ifneq ($(wildcard ../shared/mnist),)
-export MNIST_LAB_MIRROR ?= $(abspath ../shared/mnist)
-endif
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo train test lint format lock bench notebooks tensorboard clean
