@@ -125,7 +125,7 @@ def train(
     folder = Path(trainer.default_root_dir)
     quick: bool = trainer.fast_dev_run  # type: ignore[attr-defined]  # set by the Trainer
     commit = record.git()  # of what runs, whatever is committed meanwhile
-    _check(data, model, trainer)
+    _check(data, model, trainer, test)
     if not resume and (folder / "config.yaml").exists():
         raise LabError(f"{folder}: holds a run of the command; give another folder")
     trainer.strategy.checkpoint_io = checkpoint.CheckpointIO()
@@ -189,8 +189,8 @@ def train(
     return result
 
 
-def _check(data: DataModule, model: Classifier, trainer: L.Trainer) -> None:
-    """What none of the three can know alone."""
+def _check(data: DataModule, model: Classifier, trainer: L.Trainer, test: bool) -> None:
+    """What none of them can know alone."""
     if len(data.classes) != model.num_classes:
         raise LabError(
             f"model.num_classes={model.num_classes}: {data.source.name} has {len(data.classes)}"
@@ -198,6 +198,8 @@ def _check(data: DataModule, model: Classifier, trainer: L.Trainer) -> None:
     epochs = trainer.max_epochs
     if epochs == 0 or (epochs == -1 and trainer.max_steps == -1):
         raise LabError(f"trainer.max_epochs={epochs}: must be at least 1")
+    if test and trainer.limit_test_batches == 0:
+        raise LabError("trainer.limit_test_batches=0: it is test=false that leaves the test out")
     if data.batch_size == 1 and any(isinstance(m, _BatchNorm) for m in model.modules()):
         raise LabError("data.batch_size=1: batch normalisation needs two images at least")
     known = [f"val/{name}" for name in model.metrics]
