@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import lightning.pytorch as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import OmegaConf
@@ -157,6 +158,8 @@ def train(
         if trainer.is_global_zero:
             record.write_result(folder, {**result, "reason": str(error)})
         raise
+    except MisconfigurationException as error:  # of the Trainer, once it sees the data
+        raise LabError(f"trainer: {' '.join(str(error).split())}") from error
     spent["fit"] = _seconds(trainer, start)
     best = _load_best(model, trainer)
     found = None
@@ -198,6 +201,8 @@ def _check(data: DataModule, model: Classifier, trainer: L.Trainer, test: bool) 
     epochs = trainer.max_epochs
     if epochs == 0 or (epochs == -1 and trainer.max_steps == -1):
         raise LabError(f"trainer.max_epochs={epochs}: must be at least 1")
+    if trainer.limit_train_batches == 0:
+        raise LabError("trainer.limit_train_batches=0: nothing would be trained")
     if test and trainer.limit_test_batches == 0:
         raise LabError("trainer.limit_test_batches=0: it is test=false that leaves the test out")
     if data.batch_size == 1 and any(isinstance(m, _BatchNorm) for m in model.modules()):
