@@ -24,6 +24,7 @@ from torchmetrics.classification import (
 )
 
 from mnist_lab import FileOrSettingError
+from mnist_lab.models.layers import check_sizes
 from mnist_lab.models.schedules import constant
 from mnist_lab.models.tally import Tally
 from mnist_lab.processes import gathered
@@ -91,11 +92,7 @@ class Classifier(L.LightningModule):
         scheduler: MakeScheduler = constant,
     ) -> None:
         super().__init__()
-        for key, value in (("in_channels", in_channels), ("num_classes", num_classes)):
-            if value < 1:
-                raise ValueError(f"{key} must be at least 1, not {value}")
-        if image_size < 1:
-            raise ValueError(f"image_size must be at least 1, not {image_size}")
+        check_sizes(in_channels=in_channels, num_classes=num_classes, image_size=image_size)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing must lie in 0..1 (exclusive), not {label_smoothing}")
         try:  # now, not when training starts: a value out of their range

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mnist_lab.models.classifier import Classifier, Shared
-from mnist_lab.models.layers import ACTIVATIONS, Activation, Norm, dense
+from mnist_lab.models.layers import ACTIVATIONS, Activation, Norm, check_sizes, dense
 
 
 class ConvNet(Classifier):
@@ -45,8 +45,12 @@ class ConvNet(Classifier):
         for name, given in (("kernel_sizes", kernel_sizes), ("pools", pools)):
             if len(given) != len(widths):
                 raise ValueError(f"{len(given)} {name} for {len(widths)} blocks of widths")
-            if any(size < 1 for size in given):
-                raise ValueError(f"{name} must be at least 1, not {list(given)}")
+        check_sizes(
+            widths=[width for block in widths for width in block],
+            kernel_sizes=kernel_sizes,
+            pools=pools,
+            hidden=hidden,
+        )
         if any(size % 2 == 0 for size in kernel_sizes):
             raise ValueError(f"kernel_sizes must be odd, not {list(kernel_sizes)}")
         channels, size = self.hparams["in_channels"], self.image_size

@@ -1,5 +1,6 @@
 """What networks are put together from."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import nn
@@ -17,6 +18,18 @@ ACTIVATIONS: dict[Activation, type[nn.Module]] = {
 
 Norm = Literal["after", "before", "none"]
 """Where batch normalisation stands: after the activation, before it, or nowhere."""
+
+
+def check_sizes(**given: int | Sequence[int]) -> None:
+    """Refuse a size, or any of several, that is less than one.
+
+    Raises:
+        ValueError: the text names it.
+    """
+    for name, value in given.items():
+        sizes = [value] if isinstance(value, int) else list(value)
+        if any(size < 1 for size in sizes):
+            raise ValueError(f"{name} must be at least 1, not {value}")
 
 
 def dense(

@@ -6,7 +6,7 @@ from typing import Literal, Unpack
 from torch import nn
 
 from mnist_lab.models.classifier import Classifier, Shared
-from mnist_lab.models.layers import ACTIVATIONS, Activation, dense
+from mnist_lab.models.layers import ACTIVATIONS, Activation, check_sizes, dense
 
 
 class LeNet(Classifier):
@@ -32,6 +32,7 @@ class LeNet(Classifier):
     ) -> None:
         shared.setdefault("image_size", 32)
         super().__init__(**shared)
+        check_sizes(widths=widths, hidden=hidden)
         channels, size = self.hparams["in_channels"], self.image_size
         layers: list[nn.Module] = []
         for index, width in enumerate(widths):

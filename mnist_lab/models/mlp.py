@@ -7,7 +7,7 @@ from typing import Unpack
 from torch import nn
 
 from mnist_lab.models.classifier import Classifier, Shared
-from mnist_lab.models.layers import Activation, Norm, dense
+from mnist_lab.models.layers import Activation, Norm, check_sizes, dense
 
 
 class MLP(Classifier):
@@ -27,6 +27,7 @@ class MLP(Classifier):
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
+        check_sizes(hidden=hidden)
         channels = self.hparams["in_channels"]
         sizes = [channels * self.image_size**2, *hidden]
         layers: list[nn.Module] = [nn.Flatten()]

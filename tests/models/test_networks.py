@@ -239,6 +239,21 @@ def test_convnet_refuses_blocks_that_do_not_fit(settings, told):
 
 
 @pytest.mark.parametrize(
+    ("model", "settings", "told"),
+    [
+        (MLP, {"hidden": [8, 0]}, r"hidden must be at least 1, not \[8, 0\]"),
+        (LeNet, {"widths": [6, -1, 4]}, "widths must be at least 1"),
+        (LeNet, {"hidden": [0]}, "hidden must be at least 1"),
+        (ConvNet, {"widths": [[3], [0]]}, "widths must be at least 1"),
+        (ConvNet, {"hidden": [0]}, "hidden must be at least 1"),
+    ],
+)
+def test_layers_without_units_are_refused(model, settings, told):
+    with pytest.raises(ValueError, match=told):
+        model(**settings)
+
+
+@pytest.mark.parametrize(
     ("name", "smallest"), [("lenet", 32), ("lenet_maxpool", 16), ("bn_cnn", 8), ("kaggle_cnn", 4)]
 )
 def test_too_small_images_are_refused_when_the_model_is_built(name, smallest):
