@@ -36,16 +36,16 @@ _PATIENT = "trainer.callbacks.early_stopping=null"
 
 
 def against_bare(folder: Path, *common: str) -> Iterator[Row]:
+    half = ("model=lenet", "data.train_size=30000")  # of an epoch
     rows = [
-        *((("model=lenet",), "LeNet", size, limit) for size, limit in ((32, 1.20), (128, 1.08))),
-        (("model=lenet",), "LeNet", 512, 1.03),
-        (MLP, "a small MLP", 64, 1.25),
+        *((half, "half an epoch of LeNet", n, limit) for n, limit in ((32, 1.20), (128, 1.08))),
+        (half, "half an epoch of LeNet", 512, 1.03),
+        (MLP, "an epoch of a small MLP", 64, 1.25),
     ]
-    for model, name, size, limit in rows:
-        half = ("data.train_size=30000", f"data.batch_size={size}")
-        ours = Ours(folder, *model, *half, *common)
+    for what, name, size, limit in rows:
+        ours = Ours(folder, *what, f"data.batch_size={size}", *common)
         bare = Bare(ours)
-        yield compare(Row(f"half an epoch of {name}, batch {size}", BARE, limit), ours, bare)
+        yield compare(Row(f"{name}, batch {size}", BARE, limit), ours, bare)
         barebones = Row("the same in a Trainer(barebones=True)", BARE, limit)
         yield compare(barebones, Floor(bare), bare)
     ours = Ours(folder, "model=bn_cnn", "data.batch_size=128", "data.train_size=20000", *common)

@@ -81,6 +81,8 @@ class BestCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
 
+    on_train_batch_end = Callback.on_train_batch_end  # it saves at the end of epochs alone
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         def here(path: str) -> str:
             return str(Path(str(self.dirpath)) / Path(path).name) if path else path
@@ -157,13 +159,14 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any
     ) -> None:
-        if trainer.global_step == self._step:
+        step = trainer.global_step
+        if step == self._step:
             return  # gradients are accumulated still; a checkpoint doesn't hold them
-        self._step = trainer.global_step
+        self._step = step
         if trainer.is_last_batch:
             return  # the epoch's end follows, after validation
         told = self._told_to_end(trainer)
-        due = self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0
+        due = self.every_n_steps is not None and step % self.every_n_steps == 0
         if due or told:
             self._save(trainer)
         if told:
@@ -237,7 +240,9 @@ class Divergence(Callback):
     def _look(self, trainer: L.Trainer) -> None:
         if self._loss is None:
             return
-        loss = sum(gathered(self._loss.item()))  # so that they all end at the same step
+        loss = self._loss.item()
+        if trainer.world_size > 1:
+            loss = sum(gathered(loss))  # so that they all end at the same step
         if math.isfinite(loss):
             return
         rate = trainer.optimizers[0].param_groups[0]["lr"]
