@@ -53,7 +53,7 @@ def register_resolvers() -> None:
 def _text(name: str) -> str:
     paragraphs = (Path(CONF) / f"{name}.yaml").read_text(encoding="utf-8").split("\n\n")
     kept = [part for part in paragraphs if not part.startswith(("defaults:", "hydra:"))]
-    return "\n\n".join(kept) + "\n"
+    return "\n\n".join(kept).replace("$", "$$") + "\n"  # Hydra fills in what follows a $
 
 
 def _num_classes(*, _root_: Any) -> int:
@@ -112,6 +112,7 @@ class Single(Callback):
         self.instead = instead
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        # Of any other exception Hydra would only warn.
         sys.exit(f"{config.hydra.job.name} takes {self.instead}, not -m")
 
 
@@ -125,14 +126,15 @@ def run(main: Callable[[], Any]) -> None:
     from hydra.core.utils import JobReturn, JobStatus
     from hydra.errors import CompactHydraException
 
+    value = vars(JobReturn)["return_value"]
+
     def returned(job: JobReturn) -> Any:
-        if job.status == JobStatus.COMPLETED:
-            return job._return_value
-        raise job._return_value
+        if job.status == JobStatus.FAILED:
+            raise job._return_value
+        return value.fget(job)
 
     # Hydra's own also prints the job's settings, in a line before the one that says what is wrong.
-    setter = vars(JobReturn)["return_value"].fset
-    JobReturn.return_value = property(returned, setter)  # type: ignore[assignment]  # as it was
+    JobReturn.return_value = property(returned, value.fset)  # type: ignore[assignment]  # as it was
     # Nobody changes Hydra's store of what its plugins can be set to: it gives out copies. For
     # --help it copies all of it 80 times, which takes as long as the rest.
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]  # has none
@@ -165,7 +167,7 @@ def run(main: Callable[[], Any]) -> None:
             sys.exit(str(error.__cause__))
         if full or not str(error).startswith("Config group override"):  # GROUP=null
             raise
-        sys.exit("a group takes the name of one of its choices; --help lists them")
+        sys.exit("a group takes the name of a choice; mnist_lab.train --help lists them")
     finally:
         threading.excepthook = threading.__excepthook__
         if not full:
@@ -199,8 +201,9 @@ def told(error: Exception) -> str:
     """What to tell the user of an error that is theirs."""
     from hydra.errors import MissingConfigException, OverrideParseException
 
-    if isinstance(error, OverrideParseException) and "missing EQUAL" in str(error):
-        return f"{error.override}: should be a setting, KEY=VALUE"
+    if isinstance(error, OverrideParseException):
+        cut = "missing EQUAL" in str(error)
+        return f"{error.override}: {'should be a setting, KEY=VALUE' if cut else 'cannot be read'}"
     if isinstance(error, MissingMandatoryValue | InterpolationResolutionError):
         # The latter is around another: of a resolver of ours, or of a value that is missing.
         line = str(error).splitlines()[0].rpartition("while resolving interpolation: ")[2]
@@ -213,6 +216,8 @@ def told(error: Exception) -> str:
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.parent_node is not None:
         known = [str(key) for key in cause.parent_node]
         return f"{cause.full_key}: no such setting{hint(str(cause.key), known)}"
+    if "An item is already at" in str(error):
+        return f"{str(error).split(chr(39))[1]}: is set without a +"
     return str(error)
 
 

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import hydra
-from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_lab import LabError, command, config
@@ -14,10 +13,7 @@ command.register_resolvers()
 @hydra.main(version_base="1.3", config_path=config.CONF, config_name="compare")
 def main(cfg: DictConfig) -> None:
     """Read, compare, print, write."""
-    try:
-        _compare(_texts(cfg.runs), cfg.output)
-    except LabError as error:
-        raise CompactHydraException(str(error)) from error
+    _compare(_texts(cfg.runs), cfg.output)
 
 
 def _texts(runs: object) -> list[str]:

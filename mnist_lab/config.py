@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import json
 import logging
+import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -277,8 +278,11 @@ def _check_value(value: Any, expected: Any, key: str) -> None:
         told = dict.fromkeys(
             e["msg"].removeprefix("Input ") for e in error.errors() if "isinstance" not in e["msg"]
         )
-        kinds = [getattr(t, "__name__", str(t)) for t in typing.get_args(expected) or [expected]]
-        wanted = f"should be a {' or '.join(kinds)}".replace("NoneType", "null")
+        union = typing.get_origin(expected) in (typing.Union, types.UnionType)
+        kinds = typing.get_args(expected) if union else (expected,)
+        named = [kind.__name__ for kind in kinds if isinstance(kind, type)]
+        wanted = f"should be a {' or '.join(named)}" if len(named) == len(kinds) else "does not fit"
+        wanted = wanted.replace("NoneType", "null")
         raise ConfigError(f"{key}={value}: {' or '.join(told) or wanted}") from None
 
 

@@ -21,11 +21,10 @@ from mnist_lab.data import DataModule
 from mnist_lab.evaluation import Evaluation
 from mnist_lab.models import Classifier
 from mnist_lab.projector import enlarged, seen, tiled, write_embedding
+from mnist_lab.record import Result
 
 if TYPE_CHECKING:  # takes a while
     from torch.utils.tensorboard import SummaryWriter
-
-Result = dict[str, Any]
 
 FIGURES = {"confusion_matrix": "test/confusion", "mistakes": "mistakes", "filters": "filters"}
 """Which of the run's figures are shown, and as what."""

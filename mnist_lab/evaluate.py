@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -44,10 +43,15 @@ class Settings:
 @hydra.main(version_base="1.3", config_path=config.CONF, config_name="evaluate")
 def main(cfg: DictConfig) -> None:
     """Evaluate as composed; table, files and figures into `output`."""
+    hydra_config = HydraConfig.get()
     try:
         _evaluate(cfg)
     except LabError as error:
-        raise CompactHydraException(str(error)) from error
+        if hydra_config.mode == RunMode.MULTIRUN:  # the command's end tells the first one alone
+            folder = Path(hydra_config.runtime.output_dir)
+            print(f"#{folder.name}: {error}")
+            folder.rmdir()
+        raise
 
 
 def _evaluate(cfg: DictConfig) -> None:
@@ -57,6 +61,8 @@ def _evaluate(cfg: DictConfig) -> None:
     settings = Settings(**plain)
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
+        if settings.output is not None:
+            raise FileOrSettingError(f"output={settings.output}: -m gives each a folder of its own")
         new = hydra_config.runtime.output_dir
     else:
         new = f"outputs/evaluations/{command.moment()}"
@@ -205,8 +211,7 @@ def _images(
     if augment is not None:
         with torch.random.fork_rng():
             torch.manual_seed(settings.seed)
-            parts = [augment(images[i : i + 1000]) for i in range(0, len(images), 1000)]
-        images = torch.cat(parts)
+            images = torch.cat([augment(part) for part in torch.split(images, 1000)])
     return images, labels
 
 

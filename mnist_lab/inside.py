@@ -1,5 +1,8 @@
 """Inside a network: what its layers hold, and what they make of an image."""
 
+import contextlib
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -19,21 +22,19 @@ def feature_maps(model: Classifier, image: Tensor) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     calls: dict[str, int] = {}
 
-    def keep(name: str, output: Tensor) -> None:
+    def keep(layer: nn.Module, _: Any, output: Tensor) -> None:
+        name = names[layer]
         calls[name] = calls.get(name, 0) + 1
         key = name if calls[name] == 1 else f"{name} ({calls[name]})"
         found[key] = output[0].detach().float().cpu()
 
-    layers = {k: m for k, m in model.network.named_modules() if isinstance(m, nn.Conv2d)}
-    hooks = [
-        layer.register_forward_hook(lambda _, __, output, name=name: keep(name, output))
-        for name, layer in layers.items()
-    ]
-    try:
+    names: dict[nn.Module, str] = {
+        m: name for name, m in model.network.named_modules() if isinstance(m, nn.Conv2d)
+    }
+    with contextlib.ExitStack() as stack:
+        for layer in names:
+            stack.enter_context(layer.register_forward_hook(keep))
         outputs(model, image)
-    finally:
-        for hook in hooks:
-            hook.remove()
     return found
 
 
@@ -49,15 +50,13 @@ def embedding(model: Classifier, images: Tensor) -> Tensor:
         given[-1] = inputs[0].flatten(1).float().cpu()  # of the layers so far
 
     layers = [m for m in model.network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
-    hooks = [layer.register_forward_pre_hook(keep) for layer in layers]
-    try:
-        with model.judging():
-            for batch in torch.split(images, 250):
-                given.append(batch)
-                model(batch.to(model.device))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with contextlib.ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(layer.register_forward_pre_hook(keep))
+        stack.enter_context(model.judging())
+        for batch in torch.split(images, 250):
+            given.append(batch)
+            model(batch.to(model.device))
     return torch.cat(given)
 
 

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import hydra
-from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
 
-from mnist_lab import FileOrSettingError, LabError, command, config
+from mnist_lab import FileOrSettingError, command, config
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,19 +18,12 @@ if TYPE_CHECKING:
 command.register_resolvers()
 
 
-class PredictError(FileOrSettingError):
-    """Images or places that cannot be used as asked."""
-
-
 @hydra.main(version_base="1.3", config_path=config.CONF, config_name="predict")
 def main(cfg: DictConfig) -> None:
     """Predictions as composed, into `output`."""
-    try:
-        settings: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-        config.check(settings, predict)
-        predict(**settings)
-    except LabError as error:
-        raise CompactHydraException(str(error)) from error
+    settings: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    config.check(settings, predict)
+    predict(**settings)
 
 
 def predict(
@@ -59,9 +51,9 @@ def predict(
     target = Path(output or {"csv": "predictions.csv", "kaggle": "submission.csv"}[format])
     if target.is_dir() or (target.exists() and not overwrite):
         remedy = "is a folder" if target.is_dir() else "exists; overwrite=true replaces it"
-        raise PredictError(f"output={target}: {remedy}")
+        raise FileOrSettingError(f"output={target}: {remedy}")
     if batch_size < 1:
-        raise PredictError(f"batch_size must be at least 1, not {batch_size}")
+        raise FileOrSettingError(f"batch_size must be at least 1, not {batch_size}")
 
     from tqdm import tqdm
 
@@ -90,14 +82,16 @@ def predict(
                 done += len(batch)
                 bar.update(len(batch))
             if not done:
-                raise PredictError(f"none of {images.total} readable: {images.refused[0]}")
+                raise FileOrSettingError(f"none of {images.total} readable: {images.refused[0]}")
     except OSError as error:
-        raise PredictError(f"output={target}: cannot be written: {error}") from error
+        raise FileOrSettingError(f"output={target}: cannot be written: {error}") from error
     print(f"{done} predictions: {target}")
     for fault in images.refused:
         print(fault, file=sys.stderr)
     if images.refused:
-        raise PredictError(f"{len(images.refused)} of {images.total} pictures were not readable")
+        raise FileOrSettingError(
+            f"{len(images.refused)} of {images.total} pictures were not readable"
+        )
     return done
 
 

@@ -21,9 +21,9 @@ def write_embedding(folder: Path, model: Classifier, data: DataModule, guesses: 
     """The projector's files: vectors, labels and pictures of test images from all parts of it.
 
     Args:
-        guesses: the predicted class of each test image, `(N,)`.
+        guesses: the predicted class of each test image, `(N,)`; of the first, if not all were seen.
     """
-    images, labels = data.tensors("test")
+    images, labels = (part[: len(guesses)] for part in data.tensors("test"))
     every = -(-len(labels) // _EMBEDDED)
     images, labels = images[::every].to(model.device), labels[::every].cpu()
     vectors = inside.embedding(model, images)

@@ -1,5 +1,6 @@
 """What a finished run leaves beside its checkpoints: result, predictions, tables."""
 
+import contextlib
 import csv
 import json
 import logging
@@ -134,11 +135,11 @@ def layer_table(model: Classifier) -> str:
         outputs.append(output.numel())
 
     layers = [m for m in model.network.modules() if not list(m.children())]
-    hooks = [layer.register_forward_hook(row) for layer in layers]
-    with model.judging():
+    with contextlib.ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(layer.register_forward_hook(row))
+        stack.enter_context(model.judging())
         model(model.example_input_array)
-    for hook in hooks:
-        hook.remove()
     total = sum(p.numel() for p in model.parameters())
     table.add_section()
     table.add_row("total", "", f"{total:,}")

@@ -1,8 +1,10 @@
 """What a run does: fit, test the best checkpoint once, and leave a folder that says so."""
 
+import contextlib
 import logging
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -150,7 +152,8 @@ def train(
     start = time.perf_counter()
     try:
         lean(trainer, model)
-        trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
+        with _misconfigured():
+            trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
     except Diverged as error:
         spent |= {"data": data.seconds, "fit": _seconds(trainer, start)}
         spent["total"] = time.perf_counter() - started
@@ -158,8 +161,6 @@ def train(
         if trainer.is_global_zero:
             record.write_result(folder, {**result, "reason": str(error)})
         raise
-    except MisconfigurationException as error:  # of the Trainer, once it sees the data
-        raise LabError(f"trainer: {' '.join(str(error).split())}") from error
     spent["fit"] = _seconds(trainer, start)
     best = _load_best(model, trainer)
     found = None
@@ -167,7 +168,8 @@ def train(
         predictions = Predictions()
         trainer.callbacks.append(predictions)  # type: ignore[attr-defined]
         test_start = time.perf_counter()
-        trainer.test(model, datamodule=data, verbose=False)
+        with _misconfigured():
+            trainer.test(model, datamodule=data, verbose=False)
         spent["test"] = time.perf_counter() - test_start
         found = predictions.evaluation(data.classes)
     if found is not None and not quick and trainer.is_global_zero:
@@ -201,8 +203,12 @@ def _check(data: DataModule, model: Classifier, trainer: L.Trainer, test: bool) 
     epochs = trainer.max_epochs
     if epochs == 0 or (epochs == -1 and trainer.max_steps == -1):
         raise LabError(f"trainer.max_epochs={epochs}: must be at least 1")
-    if trainer.limit_train_batches == 0:
-        raise LabError("trainer.limit_train_batches=0: nothing would be trained")
+    for name in ("limit_train_batches", "max_steps"):
+        if getattr(trainer, name) == 0:
+            raise LabError(f"trainer.{name}=0: nothing would be trained")
+    if str(trainer.precision) in ("16-true", "bf16-true"):
+        mixed = str(trainer.precision).replace("true", "mixed")
+        raise LabError(f"trainer.precision={trainer.precision}: sums would stall; {mixed} has none")
     if test and trainer.limit_test_batches == 0:
         raise LabError("trainer.limit_test_batches=0: it is test=false that leaves the test out")
     if data.batch_size == 1 and any(isinstance(m, _BatchNorm) for m in model.modules()):
@@ -214,6 +220,15 @@ def _check(data: DataModule, model: Classifier, trainer: L.Trainer, test: bool) 
             monitor = callback.monitor
             if monitor is not None and monitor not in known:
                 raise LabError(f"monitor={monitor}: no such metric{config.hint(monitor, known)}")
+
+
+@contextlib.contextmanager
+def _misconfigured() -> Iterator[None]:
+    """What the Trainer finds only when it sees the data is the user's, too."""
+    try:
+        yield
+    except MisconfigurationException as error:
+        raise LabError(f"trainer: {' '.join(str(error).split())}") from error
 
 
 def _append_to_dashboard(trainer: L.Trainer, step: int) -> None:

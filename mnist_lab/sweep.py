@@ -172,7 +172,8 @@ def job(cfg: DictConfig) -> Iterator[None]:
         with _own_gpu(cfg) if not finished else contextlib.nullcontext():
             yield
     except Exception as error:
-        text = str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
+        known = isinstance(error, LabError | OmegaConfBaseException)
+        text = command.told(error) if known else f"{type(error).__name__}: {error}"
         text = " ".join(text.split())
         print(head, text, flush=True)
         with contextlib.suppress(OSError), whole(reason) as file:  # it has been told

@@ -9,7 +9,6 @@ from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -36,12 +35,11 @@ def _main(cfg: DictConfig) -> float | None:
     try:
         with sweep.job(cfg):
             result, monitor = _run(cfg)
-    except (LabError, OmegaConfBaseException) as error:
-        if isinstance(error, config.ConfigError | OmegaConfBaseException):
-            _leave_no_trace(Path(cfg.folder))
-        raise CompactHydraException(command.told(error)) from error
+    except (config.ConfigError, OmegaConfBaseException):
+        _leave_no_trace(Path(cfg.folder))
+        raise
     except OSError as error:
-        raise CompactHydraException(f"{cfg.folder}: cannot be written to: {error}") from error
+        raise LabError(f"{cfg.folder}: cannot be written to: {error}") from error
     value: float | None = result["metrics"].get(monitor)
     return value
 

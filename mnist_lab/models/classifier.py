@@ -236,7 +236,7 @@ class Classifier(L.LightningModule):
 
     @contextlib.contextmanager
     def judging(self) -> Iterator[None]:
-        """Within it the model is in eval mode and makes no gradients; then it is as before."""
+        """Within it the model is in eval mode and makes no gradients; then in the mode it was."""
         training = self.training
         try:
             with torch.no_grad():

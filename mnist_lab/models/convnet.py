@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mnist_lab.models.classifier import Classifier, Shared
-from mnist_lab.models.layers import ACTIVATIONS, Activation, Norm, check_sizes, dense
+from mnist_lab.models.layers import Activation, Norm, check_sizes, dense, normalised
 
 
 class ConvNet(Classifier):
@@ -62,10 +62,7 @@ class ConvNet(Classifier):
             for width in block:
                 # A bias would be undone by the normalisation that follows at once.
                 conv = nn.Conv2d(channels, width, kernel, padding=padding, bias=norm != "before")
-                parts = [conv, ACTIVATIONS[activation]()]
-                if norm != "none":
-                    parts.insert({"before": 1, "after": 2}[norm], nn.BatchNorm2d(width))
-                layers += parts
+                layers += normalised(conv, activation, norm, nn.BatchNorm2d(width))
                 channels = width
                 size -= kernel - 1 if padding == "valid" else 0
             if pool > 1:
@@ -75,11 +72,8 @@ class ConvNet(Classifier):
             size //= pool
             if size < 1:
                 raise ValueError(f"image_size={self.image_size} is too small for these blocks")
-        layers.append(nn.Flatten())
         inputs = channels * size**2
-        for units in hidden:
-            layers += dense(inputs, units, activation, dropout=hidden_dropout)
-            inputs = units
-        network = nn.Sequential(*layers, nn.Linear(inputs, self.num_classes))
+        head = dense(inputs, hidden, self.num_classes, activation, dropout=hidden_dropout)
+        network = nn.Sequential(*layers, nn.Flatten(), *head)
         # A third less time per step on a CPU than with the default format.
         self.network = network.to(memory_format=torch.channels_last)

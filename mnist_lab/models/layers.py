@@ -27,16 +27,33 @@ def check_sizes(**given: int | Sequence[int]) -> None:
         ValueError: the text names it.
     """
     for name, value in given.items():
-        sizes = [value] if isinstance(value, int) else list(value)
+        sizes = value if isinstance(value, Sequence) else [value]
         if any(size < 1 for size in sizes):
             raise ValueError(f"{name} must be at least 1, not {value}")
 
 
-def dense(
-    inputs: int, outputs: int, activation: Activation, norm: Norm = "none", dropout: float = 0.0
+def normalised(
+    layer: nn.Module, activation: Activation, norm: Norm, batch_norm: nn.Module
 ) -> list[nn.Module]:
-    """One fully connected hidden layer with what belongs to it."""
-    parts: list[nn.Module] = [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
+    """A layer with its activation and, where there is any, batch normalisation."""
+    parts = [layer, ACTIVATIONS[activation]()]
     if norm != "none":
-        parts.insert({"before": 1, "after": 2}[norm], nn.BatchNorm1d(outputs))
-    return [*parts, nn.Dropout(dropout)] if dropout else parts
+        parts.insert({"before": 1, "after": 2}[norm], batch_norm)
+    return parts
+
+
+def dense(
+    inputs: int,
+    hidden: Sequence[int],
+    outputs: int,
+    activation: Activation,
+    norm: Norm = "none",
+    dropout: float = 0.0,
+) -> list[nn.Module]:
+    """Fully connected layers down to the logits, hidden ones with what belongs to them."""
+    layers: list[nn.Module] = []
+    for units in hidden:
+        layers += normalised(nn.Linear(inputs, units), activation, norm, nn.BatchNorm1d(units))
+        layers += [nn.Dropout(dropout)] if dropout else []
+        inputs = units
+    return [*layers, nn.Linear(inputs, outputs)]

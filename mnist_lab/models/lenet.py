@@ -45,9 +45,5 @@ class LeNet(Classifier):
                 raise ValueError(
                     f"image_size={self.image_size} is too small for {len(widths)} convolutions"
                 )
-        layers.append(nn.Flatten())
-        inputs = channels * size**2
-        for units in hidden:
-            layers += dense(inputs, units, activation)
-            inputs = units
-        self.network = nn.Sequential(*layers, nn.Linear(inputs, self.num_classes))
+        head = dense(channels * size**2, hidden, self.num_classes, activation)
+        self.network = nn.Sequential(*layers, nn.Flatten(), *head)

@@ -1,7 +1,6 @@
 """Fully connected networks."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Unpack
 
 from torch import nn
@@ -28,9 +27,6 @@ class MLP(Classifier):
     ) -> None:
         super().__init__(**shared)
         check_sizes(hidden=hidden)
-        channels = self.hparams["in_channels"]
-        sizes = [channels * self.image_size**2, *hidden]
-        layers: list[nn.Module] = [nn.Flatten()]
-        for inputs, outputs in pairwise(sizes):
-            layers += dense(inputs, outputs, activation, norm, dropout)
-        self.network = nn.Sequential(*layers, nn.Linear(sizes[-1], self.num_classes))
+        inputs = self.hparams["in_channels"] * self.image_size**2
+        head = dense(inputs, hidden, self.num_classes, activation, norm, dropout)
+        self.network = nn.Sequential(nn.Flatten(), *head)

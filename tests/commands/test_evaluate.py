@@ -350,9 +350,24 @@ def test_a_sweep_has_one_folder(trained, lab_evaluate, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
     (sweep,) = (tmp_path / "outputs/evaluations").iterdir()
     near, far = sorted(path for path in sweep.iterdir() if path.is_dir())
-    assert "shift-0" in near.name
-    assert "shift-6" in far.name
+    assert near.name.startswith("0_augment-affine_shift-0")
+    assert far.name.startswith("1_augment-affine_shift-6")
     assert read(near)["metrics"]["accuracy"] > read(far)["metrics"]["accuracy"]
+
+
+def test_what_fails_in_a_sweep_is_named_and_leaves_no_folder(trained, lab_evaluate, tmp_path):
+    called = lab_evaluate("-m", f"checkpoint=nowhere,{trained},gone")
+    assert called.status == 1
+    assert called.err == "nowhere: there is no such file\n"
+    failures = [line for line in called.out.splitlines() if "there is no such file" in line]
+    assert failures == [
+        "#0_checkpoint-nowhere: nowhere: there is no such file",
+        "#2_checkpoint-gone: gone: there is no such file",
+    ]
+    assert len(list(tmp_path.glob("outputs/evaluations/*/*/evaluation.json"))) == 1
+    assert len([path for path in tmp_path.glob("outputs/evaluations/*/*") if path.is_dir()]) == 1
+    called = lab_evaluate("-m", f"checkpoint={trained}", "tta=1,2", "output=out")
+    assert called.err == "output=out: -m gives each a folder of its own\n"
 
 
 def test_missing_settings_are_named(lab_evaluate):

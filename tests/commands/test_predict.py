@@ -255,7 +255,7 @@ def test_bad_input_is_told_in_a_line_and_leaves_nothing(
 
 def test_it_is_no_sweep(lab_predict, tmp_path):
     status, _, err = lab_predict("-m", "checkpoint=a,b", "input=x")
-    assert (status, err) == (1, "predict takes input=FOLDER, not -m\n")
+    assert (status, err) == (1, "predict takes one checkpoint and one input=FOLDER, not -m\n")
     assert not list(tmp_path.iterdir())
 
 

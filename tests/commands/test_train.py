@@ -202,7 +202,7 @@ LATE = ("init_from=", "monitor=", "trainer.max_epochs=-1", "trainer.max_epochs=0
         ("+trainer.max_epoch=3", "trainer.max_epoch: no such setting; did you mean max_epochs?"),
         ("+sed=3", "sed: no such setting; did you mean seed?"),
         ("data.batch_sise=3", "data.batch_sise: no such setting; did you mean batch_size?"),
-        ("model=null", "a group takes the name of one of its choices; --help lists them"),
+        ("model=null", "a group takes the name of a choice; mnist_lab.train --help lists them"),
         ("data=folder", "data.root: a value is missing"),
         ("model=lenett", "model=lenett: no such choice; did you mean lenet?"),
         ("optimizer.lr=-1", "optimizer: Invalid learning rate: -1"),
@@ -214,6 +214,8 @@ LATE = ("init_from=", "monitor=", "trainer.max_epochs=-1", "trainer.max_epochs=0
         ("optimizer.lr=fast", "optimizer.lr=fast: should be a valid number"),
         ("augment.degrees=3", "augment.degrees: no such setting\n"),
         ("lenet", "lenet: should be a setting, KEY=VALUE"),
+        ("model.hidden=[1,", "model.hidden=[1,: cannot be read"),
+        ("+seed=3", "seed: is set without a +"),
         ("sweep=a", "sweep=a: names a sweep, which takes -m"),
         ("init_from=nowhere", "init_from=nowhere: there is no such file"),
         ("monitor=val/acuracy", "monitor=val/acuracy: no such metric; did you mean val/accuracy?"),
@@ -243,6 +245,9 @@ def test_bad_input_is_told_in_a_line_before_anything_is_done(
             ["model=mlp", "model.resize=pad", "model.image_size=20"],
             "model.resize=pad: cannot shrink images",
         ),
+        (["+trainer.max_steps=0"], "trainer.max_steps=0: nothing would be trained"),
+        (["trainer.precision=bf16-true"], "bf16-true: sums would stall; bf16-mixed has none"),
+        (["+trainer.limit_test_batches=0.01"], "trainer: You requested to check 0.01 of the `test"),
         (["+trainer.limit_train_batches=0"], "limit_train_batches=0: nothing would be trained"),
         (["+trainer.overfit_batches=0.05"], "trainer: You requested to check 0.05 of the"),
         (["+trainer.limit_test_batches=0"], "limit_test_batches=0: it is test=false that leaves"),
@@ -254,6 +259,15 @@ def test_settings_that_do_not_go_together_are_told_in_a_line(overrides, told, la
     assert called.status == 1
     assert told in called.err
     assert "Traceback" not in called.err
+
+
+def test_a_run_tested_on_some_images_tells_of_these(lab_train, tmp_path):
+    limited = ["data.eval_batch_size=100", "+trainer.limit_test_batches=1"]
+    assert lab_train(*QUICK, *limited, "hydra.run.dir=run").status == 0
+    assert len((tmp_path / "run/predictions.csv").read_text().splitlines()) == 1 + 100
+    assert len((tmp_path / "run/tensorboard/embedding.tsv").read_text().splitlines()) == 100
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert sum(each["support"] for each in result["per_class"].values()) == 100
 
 
 @pytest.mark.parametrize(
