@@ -126,15 +126,15 @@ def run(main: Callable[[], Any]) -> None:
     from hydra.core.utils import JobReturn, JobStatus
     from hydra.errors import CompactHydraException
 
-    value = vars(JobReturn)["return_value"]
-
     def returned(job: JobReturn) -> Any:
+        assert job.status != JobStatus.UNKNOWN
         if job.status == JobStatus.FAILED:
             raise job._return_value
-        return value.fget(job)
+        return job._return_value
 
     # Hydra's own also prints the job's settings, in a line before the one that says what is wrong.
-    JobReturn.return_value = property(returned, value.fset)  # type: ignore[assignment]  # as it was
+    setter = vars(JobReturn)["return_value"].fset
+    JobReturn.return_value = property(returned, setter)  # type: ignore[assignment]  # as it was
     # Nobody changes Hydra's store of what its plugins can be set to: it gives out copies. For
     # --help it copies all of it 80 times, which takes as long as the rest.
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]  # has none
