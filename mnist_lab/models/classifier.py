@@ -14,18 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import MetricCollection, SumMetric
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassConfusionMatrix,
-    MulticlassF1Score,
-    MulticlassPrecision,
-    MulticlassRecall,
-)
 
 from mnist_lab import FileOrSettingError
 from mnist_lab.models.layers import check_sizes
 from mnist_lab.models.schedules import constant
+from mnist_lab.models.scores import Scores
 from mnist_lab.models.tally import Tally
 from mnist_lab.processes import gathered
 
@@ -118,7 +111,7 @@ class Classifier(L.LightningModule):
         self.example_input_array = pixel.expand(1, in_channels, 28, 28)  # takes no memory
 
         self._tally = Tally()
-        self._metrics, self._losses = nn.ModuleDict(), nn.ModuleDict()  # by split, from setup on
+        self._scores = nn.ModuleDict()  # by split, from setup on
         self.confusion: dict[str, Tensor] = {}
         """Counts `(K, K)` of the last evaluation by split; rows are the truth."""
         self.per_class: dict[str, Tensor] = {}
@@ -171,10 +164,8 @@ class Classifier(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         for split in ("val", "test"):
-            if split not in self._metrics:
-                self._metrics[split] = _metrics(self.num_classes)
-                # Would it look for NaN, the host would wait for a GPU at every batch.
-                self._losses[split] = SumMetric(nan_strategy="disable")
+            if split not in self._scores:
+                self._scores[split] = Scores(self.num_classes)
         if stage == "fit" and self._compile:
             on_cuda = self.trainer.strategy.root_device.type == "cuda"
             self.network.compile(mode="reduce-overhead" if on_cuda else "default")
@@ -280,26 +271,17 @@ class Classifier(L.LightningModule):
     def _evaluation_step(self, split: str, batch: tuple[Tensor, Tensor]) -> Tensor:
         images, labels = batch
         logits: Tensor = self(images)
-        metrics, loss = self._evaluation(split)
-        metrics.update(logits.argmax(1), labels)
-        loss.update(functional.cross_entropy(logits, labels, reduction="sum"))
+        self._scores_of(split).update(logits, labels)
         return logits
 
     def _evaluation_end(self, split: str) -> None:
-        metrics, loss = self._evaluation(split)
-        values = metrics.compute()
-        self.confusion[split] = values.pop("confusion").cpu()
-        self.per_class = {k: v.cpu() for k, v in values.items() if v.ndim}
-        self.log(f"{split}/loss", loss.compute() / self.confusion[split].sum())
-        self.log_dict({f"{split}/{k}": v.mean() for k, v in values.items()})
-        metrics.reset()
-        loss.reset()
+        means, self.per_class, self.confusion[split] = self._scores_of(split).compute()
+        self.log_dict({f"{split}/{name}": value for name, value in means.items()})
 
-    def _evaluation(self, split: str) -> tuple[MetricCollection, SumMetric]:
-        metrics, loss = self._metrics[split], self._losses[split]
-        assert isinstance(metrics, MetricCollection)
-        assert isinstance(loss, SumMetric)
-        return metrics, loss
+    def _scores_of(self, split: str) -> Scores:
+        scores = self._scores[split]
+        assert isinstance(scores, Scores)
+        return scores
 
     def _total_steps(self) -> int:
         # Not `estimated_stepping_batches`: asked this early, it sets the training loader up before
@@ -319,20 +301,6 @@ class Classifier(L.LightningModule):
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
         return float(optimizer.param_groups[0]["lr"])
-
-
-def _metrics(classes: int) -> MetricCollection:
-    # Validation of their arguments would make a GPU's host wait at every batch.
-    return MetricCollection(
-        {
-            "accuracy": MulticlassAccuracy(classes, average="micro", validate_args=False),
-            "precision": MulticlassPrecision(classes, average="none", validate_args=False),
-            "recall": MulticlassRecall(classes, average="none", validate_args=False),
-            "f1": MulticlassF1Score(classes, average="none", validate_args=False),
-            "confusion": MulticlassConfusionMatrix(classes, validate_args=False),
-        },
-        compute_groups=[["precision", "recall", "f1"], ["accuracy"], ["confusion"]],
-    )
 
 
 def _plain(value: Any) -> Any:
