@@ -134,7 +134,7 @@ def run(main: Callable[[], Any]) -> None:
 
     # Hydra's own also prints the job's settings, in a line before the one that says what is wrong.
     setter = vars(JobReturn)["return_value"].fset
-    JobReturn.return_value = property(returned, setter)  # type: ignore[assignment]  # as it was
+    JobReturn.return_value = property(returned, setter)  # type: ignore[assignment]  # one property for another
     # Nobody changes Hydra's store of what its plugins can be set to: it gives out copies. For
     # --help it copies all of it 80 times, which takes as long as the rest.
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]  # has none
