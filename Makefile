@@ -49,6 +49,5 @@ notebooks: setup ## execute the notebooks anew: make notebooks ARGS=explore_data
 tensorboard: setup ## browse all runs
 	$(BIN)/tensorboard --logdir outputs
 
-clean: ## remove the environment, caches and runs
+clean: ## remove the environment and caches; data and runs stay
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
-	find outputs -mindepth 1 ! -name .gitignore -delete

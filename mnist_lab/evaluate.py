@@ -11,6 +11,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_lab import FileOrSettingError, LabError, command, config
+from mnist_lab.files import left_behind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -110,7 +111,7 @@ def _evaluate(cfg: DictConfig) -> None:
     drawn = pictures.of_predictions(images.cpu(), found)
     if settings.inside is not None:
         drawn |= pictures.of_network(models[0], images[settings.inside], found.classes)
-    scorecard.write(folder, content, found, drawn)
+    scorecard.write(folder, content, found, drawn, settings.overwrite)
     scorecard.show(content)
     print(f"Evaluation: {folder}")
 
@@ -118,7 +119,7 @@ def _evaluate(cfg: DictConfig) -> None:
 def _refuse_taken(folder: Path, overwrite: bool) -> None:
     """Nothing but an earlier evaluation is ever replaced."""
     try:
-        there = {path.name for path in folder.iterdir()}
+        there = {path.name for path in set(folder.iterdir()) - set(left_behind(folder))}
     except FileNotFoundError:
         return
     except OSError as error:

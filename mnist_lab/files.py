@@ -5,11 +5,24 @@ Imports nothing heavy, as `config`.
 
 import contextlib
 import os
+import re
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from mnist_lab import FileOrSettingError
+
+
+def temporary(path: Path) -> Path:
+    """A name beside `path` that nobody else has, for what is to be called `path` once complete."""
+    return path.with_name(f".mnist_lab-{secrets.token_hex(8)}.part")
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """Files with such names: of processes that were killed, where no other can be at work."""
+    ours = re.compile(r"\.mnist_lab-[0-9a-f]{16}\.part")
+    return [path for path in folder.iterdir() if ours.fullmatch(path.name)]
 
 
 @contextlib.contextmanager
@@ -21,9 +34,9 @@ def whole(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
     Raises:
         OSError: as `open` and `write` do.
     """
-    partial = path.with_name(path.name + ".part")
+    partial = temporary(path)
     try:
-        with open(partial, mode, **options) as file:
+        with open(partial, mode.replace("w", "x"), **options) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

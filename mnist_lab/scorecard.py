@@ -1,7 +1,7 @@
 """What an evaluation leaves: numbers, tables, figures and a page in a folder of its own."""
 
+import contextlib
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ from rich.table import Table
 import mnist_lab
 from mnist_lab import FileOrSettingError, pictures, record, report
 from mnist_lab.evaluation import Evaluation
-from mnist_lab.files import whole
+from mnist_lab.files import left_behind, temporary, whole
 from mnist_lab.models.classifier import shortest
 
 if TYPE_CHECKING:  # takes a while
@@ -59,31 +59,64 @@ def content(found: Evaluation, disputed: Sequence[int] = ()) -> dict[str, Any]:
 
 
 def write(
-    folder: Path, numbers: Mapping[str, Any], found: Evaluation, drawn: dict[str, "Figure"]
+    folder: Path,
+    numbers: Mapping[str, Any],
+    found: Evaluation,
+    drawn: dict[str, "Figure"],
+    overwrite: bool = False,
 ) -> None:
-    """Everything into a new folder, which gets its name at the end; one of that name is replaced.
+    """Everything into `folder`, where it appears once all of it is written.
+
+    Args:
+        overwrite: whether it may replace what has come there.
 
     Raises:
-        FileOrSettingError: it cannot be written.
+        FileOrSettingError: it cannot be written; what stood there is as it was.
     """
-    partial = folder.with_name(folder.name + ".part")
+    fresh = not folder.exists()
+    new = temporary(folder / "new")  # within, so that the folder may be a mount, or the current one
     try:
-        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-        partial.mkdir(parents=True)
         try:
-            record.write_tables(partial, found)
-            pictures.save(partial / "figures", drawn)
-            with whole(partial / "evaluation.json") as file:
+            new.mkdir(parents=True)
+            record.write_tables(new, found)
+            pictures.save(new / "figures", drawn)
+            with whole(new / "evaluation.json") as file:
                 json.dump(numbers, file, indent=2)
                 file.write("\n")
-            report.write_evaluation(partial, numbers)
-            if folder.exists():
-                shutil.rmtree(folder)
-            os.replace(partial, folder)
+            report.write_evaluation(new, numbers)
+            if not overwrite and set(folder.iterdir()) - set(left_behind(folder)):
+                raise FileOrSettingError(f"output={folder}: another process has written there")
+            _replace(folder, new)
         finally:
-            shutil.rmtree(partial, ignore_errors=True)
+            shutil.rmtree(new, ignore_errors=True)
+            if fresh:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()  # unless there is something in it
     except OSError as error:
         raise FileOrSettingError(f"output={folder}: cannot be written: {error}") from error
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Put what lies in `new` in place of all else in the folder; `evaluation.json` comes last."""
+    old = temporary(folder / "old")
+    before = set(folder.iterdir()) - set(left_behind(folder))
+    old.mkdir()
+    moves = [(path, old / path.name) for path in before]
+    moves += [
+        (path, folder / path.name)
+        for path in sorted(new.iterdir(), key=lambda path: path.name == "evaluation.json")
+    ]
+    done = []
+    try:
+        for place, other in moves:
+            place.rename(other)
+            done.append((place, other))
+    except BaseException:
+        for place, other in reversed(done):
+            other.rename(place)
+        old.rmdir()
+        raise
+    shutil.rmtree(old)
 
 
 def show(numbers: Mapping[str, Any]) -> None:

@@ -31,7 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mnist_lab import FileOrSettingError, LabError, command, config
 from mnist_lab import folder as run_folder
-from mnist_lab.files import whole
+from mnist_lab.files import left_behind, whole
 
 command.register_resolvers()  # in a launcher's workers, which import this for the callback's sake
 
@@ -143,7 +143,7 @@ def _claim(folder: Path, settings: list[str]) -> None:
             raise SweepError(f"{record}: cannot be read: {error}") from error
         if before != settings:
             raise SweepError(f"{folder}: is a sweep of {', '.join(map(str, before))}{other}")
-    elif folder.is_dir() and {path.name for path in folder.iterdir()} - {f"{RECORD}.part"}:
+    elif folder.is_dir() and set(folder.iterdir()) - set(left_behind(folder)):
         raise SweepError(f"{folder}: holds something that is no sweep{other}")
     else:
         folder.mkdir(parents=True, exist_ok=True)

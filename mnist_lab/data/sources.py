@@ -17,6 +17,7 @@ from torch import Tensor
 
 from mnist_lab.data.base import DataError, Source, Split
 from mnist_lab.data.idx import read_idx
+from mnist_lab.files import left_behind, temporary, whole
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,8 @@ class IDXSource(Source):
                 return  # a lock could not be had on a disk that can only be read
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / ".lock", timeout=LOCK_SECONDS):
+                for path in left_behind(folder):
+                    path.unlink()
                 for path, fault in self._lacking(folder).items():
                     if fault is not None:
                         log.info("%s is damaged (%s): fetching it again", path, fault)
@@ -114,8 +117,7 @@ class IDXSource(Source):
     def _fetch(self, archive: str, path: Path, mirror: str | None) -> None:
         """Download, verify, extract, verify, and only then give the file its name."""
         tried = []
-        packed = path.with_name(archive + ".part")
-        extracted = path.with_name(path.name + ".part")
+        packed, extracted = temporary(path), temporary(path)
         try:
             for base in ([_as_url(mirror)] if mirror else []) + self.urls:
                 url = base.rstrip("/") + "/" + archive
@@ -141,7 +143,8 @@ class IDXSource(Source):
                     tried.append(f"  {url}: {fault}")
                     continue
                 if path.name not in self.md5_extracted:
-                    _note(path).write_text(_md5(extracted) + "\n")
+                    with whole(_note(path)) as note:
+                        note.write(_md5(extracted) + "\n")
                 os.replace(extracted, path)
                 return
         finally:

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import subprocess
 import sys
 
 import numpy as np
@@ -243,6 +244,54 @@ def test_overwriting(trained, other, lab_evaluate, tmp_path):
     called = lab_evaluate(f"checkpoint={trained}", f"output={trained}", "overwrite=true")
     assert "holds something else" in called.err
     assert (trained / "checkpoints/best.ckpt").exists()
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*")
+            if path.is_file()}  # fmt: skip
+
+
+def test_what_lies_beside_the_output_stays(trained, lab_evaluate, tmp_path):
+    (tmp_path / "out.part").mkdir()
+    (tmp_path / "out.part/thesis.txt").write_text("mine")
+    assert lab_evaluate(f"checkpoint={trained}", "output=out").status == 0
+    assert (tmp_path / "out.part/thesis.txt").read_text() == "mine"
+    assert lab_evaluate(f"checkpoint={trained}", "output=out", "overwrite=true").status == 0
+    assert (tmp_path / "out.part/thesis.txt").read_text() == "mine"
+    names = ["evaluation.json", "figures", "per_class.csv", "predictions.csv", "report.html"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+
+
+def test_an_evaluation_that_cannot_be_replaced_is_as_it_was(trained, other, lab_evaluate, tmp_path):
+    out = tmp_path / "out"
+    assert lab_evaluate(f"checkpoint={trained}", "output=out").status == 0
+    before = contents(out)
+    # Nothing can be moved away from there, not even by the superuser.
+    if subprocess.run(["chattr", "+i", str(out / "figures")], capture_output=True).returncode:
+        pytest.skip("folders cannot be made immutable here")
+    try:
+        called = lab_evaluate(f"checkpoint={other}", "output=out", "overwrite=true")
+        assert called.status == 1
+        assert "output=out: cannot be written" in called.err
+        assert contents(out) == before
+        assert set(tmp_path.glob("out/.*")) == set()
+    finally:
+        subprocess.run(["chattr", "-i", str(out / "figures")], check=True)
+
+
+def test_an_evaluation_fills_a_mounted_folder(trained, other, lab_evaluate, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(out)]
+    if subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("mounting is not permitted here")
+    try:
+        assert lab_evaluate(f"checkpoint={trained}", "output=out").status == 0
+        before = read(out)
+        assert lab_evaluate(f"checkpoint={other}", "output=out", "overwrite=true").status == 0
+        assert read(out) != before
+    finally:
+        subprocess.run(["umount", "-l", str(out)], check=True)
 
 
 BAD = {

@@ -191,7 +191,7 @@ def test_a_folder_of_another_sweep_is_refused_and_left_as_it_was(lab_train, tmp_
 def test_what_makes_a_sweep_another_one(lab_train, tmp_path):
     folder = tmp_path / "outputs/sweeps/s"
     folder.mkdir(parents=True)
-    (folder / "sweep.json.part").touch()  # killed while it was written
+    (folder / f".mnist_lab-{'0f' * 8}.part").touch()  # killed while it was written
     quick = ["trainer.fast_dev_run=true", "data=digits", "sweep=s"]
     job = ["seed=0", "data.batch_size=32", "data.train_size=100"]
     assert lab_train("study=batch_size", *quick, *job).status == 0

@@ -361,8 +361,21 @@ def test_a_damaged_note_of_the_sum_is_repaired(mirror, root, noted):
 
 
 def test_remains_of_a_killed_process_do_no_harm(mirror, root):
-    write(root / "tiny", {f"{IMAGES}.gz.part": b"half", f"{IMAGES}.part": b"half", ".lock": b""})
+    left = f".mnist_lab-{'0f' * 8}.part"
+    write(root / "tiny", {left: b"half", ".lock": b""})
     tiny().prepare(root, str(mirror))
+    assert_complete(root)
+    assert not (root / "tiny" / left).exists()
+
+
+def test_files_of_others_beside_the_archives_stay(mirror, root):
+    mine = {f"{IMAGES}.gz.part": b"mine", f"{IMAGES}.part": b"mine", ".notes.part": b"mine"}
+    write(root / "tiny", mine)
+    tiny().prepare(root, str(mirror))
+    for name, content in mine.items():
+        path = root / "tiny" / name
+        assert path.read_bytes() == content
+        path.unlink()
     assert_complete(root)
 
 
@@ -473,8 +486,6 @@ def test_what_cannot_be_had_is_said_with_the_ways_out(tmp_path, root):
         ("tiny/.lock", "folder"),
         (f"tiny/{IMAGES}", "folder"),
         (f"tiny/{IMAGES}.md5", "folder"),
-        (f"tiny/{IMAGES}.part", "folder"),
-        (f"tiny/{IMAGES}.gz.part", "folder"),
     ],
 )
 def test_a_root_that_cannot_be_written_is_named(mirror, tmp_path, in_the_way, kind):
