@@ -48,7 +48,7 @@ _SCORES = (
     *("test/accuracy", "val/accuracy", "test/loss", "val/loss"),
     *("test/f1", "test/precision", "test/recall"),
 )
-_COUNTS = ("best_epoch", "parameters", "images_per_second")
+_COUNTS = ("parameters", "images_per_second")
 
 
 class Dashboard(Callback):
@@ -246,6 +246,7 @@ def _add_hyperparameters(
     from torch.utils.tensorboard.summary import hparams
 
     values = {f"final/{key.replace('/', '_')}": result["metrics"][key] for key in _SCORES}
+    values["final/best_epoch"] = result["best_epoch"] + 1  # as people count; in files from 0
     values |= {f"final/{key}": result[key] for key in _COUNTS}
     values["final/fit_seconds"] = result["seconds"]["fit"]
     for name, value in values.items():

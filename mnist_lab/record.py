@@ -118,7 +118,7 @@ def result_table(result: Result) -> str:
     table = Table("metric", "value", title=f"{result['model']} on {result['dataset']}")
     for name, value in result["metrics"].items():
         table.add_row(name, "-" if value is None else f"{value:.4f}")
-    table.add_row("best epoch", f"{result['best_epoch']} (of 0 to {result['epochs'] - 1})")
+    table.add_row("best epoch", f"{result['best_epoch'] + 1} of {result['epochs']}")
     table.add_row("fit", f"{result['seconds']['fit']:.1f} s")
     table.add_row("images per second", f"{result['images_per_second']:,.0f}")
     return _text(table)

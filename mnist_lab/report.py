@@ -253,7 +253,7 @@ def _facts(folder: Path, result: Mapping[str, Any]) -> Iterator[str]:
     seconds, git = result["seconds"], result["git"]
     facts = {
         **{name: _number(value) for name, value in result["metrics"].items()},
-        "best epoch": result["best_epoch"],
+        "best epoch": f"{result['best_epoch'] + 1} of {result['epochs']}",
         "steps": f"{result['steps']:,}",
         "images per second": _number(result["images_per_second"], ",.0f"),
         "seconds": ", ".join(f"{k} {_number(v, '.1f')}" for k, v in seconds.items()),

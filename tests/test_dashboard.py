@@ -220,6 +220,7 @@ def test_hyperparameters_and_one_set_of_final_metrics(runs):
     for name in ("val_loss", "val_accuracy", "test_accuracy", "test_f1"):
         expected = result["metrics"][name.replace("_", "/")]
         assert last(events, f"final/{name}") == pytest.approx(expected, rel=1e-6)
+    assert last(events, "final/best_epoch") == result["best_epoch"] + 1
     assert last(events, "final/parameters") == 61_706
     assert last(events, "final/fit_seconds") == pytest.approx(result["seconds"]["fit"])
 

@@ -96,21 +96,21 @@ def luminance(colour) -> float:
 
 def test_curves_are_the_history():
     loss, accuracy = figures.curves(HISTORY, best_epoch=2).axes
-    epochs, chosen = [0, 1, 2, 3], ([2, 2], [0, 1])
+    epochs, chosen = [1, 2, 3, 4], ([3, 3], [0, 1])
     assert lines(loss) == {
         "train": (epochs, HISTORY["train/loss"]),
         "validation": (epochs, HISTORY["val/loss"]),
-        "chosen: 2": chosen,
+        "chosen: 3": chosen,
     }
     assert lines(accuracy) == {
         "train": (epochs, HISTORY["train/accuracy"]),
         "validation": (epochs, HISTORY["val/accuracy"]),
-        "chosen: 2": chosen,
+        "chosen: 3": chosen,
     }
     for axes, quantity in ((loss, "loss"), (accuracy, "accuracy")):
         assert (axes.get_xlabel(), axes.get_title(loc="left")) == ("epoch", quantity)
         shown = [text.get_text() for text in axes.get_legend().get_texts()]
-        assert shown == ["train", "validation", "chosen: 2"]
+        assert shown == ["train", "validation", "chosen: 3"]
 
 
 @pytest.mark.parametrize(
@@ -118,15 +118,15 @@ def test_curves_are_the_history():
     [(1.15, False), (1.25, True), (-9.0, True), (float("nan"), False)],
 )
 def test_curves_zoom_where_the_first_epoch_dwarfs_the_rest(first, zoomed):
-    """Epochs from 1 on span 0.3..0.6; with the first one three times that, and not less."""
+    """Epochs from the second on span 0.3..0.6; with the first three times that, and not less."""
     history = {"train/loss": [first, 0.6, 0.4, 0.3], "val/loss": [0.6, 0.5, 0.4, 0.4]}
     panels = figures.curves(history, best_epoch=2).axes
     assert len(panels) == (4 if zoomed else 2)
     if zoomed:
         close = panels[2]
-        assert close.get_title(loc="left") == "loss, from epoch 1 on"
-        assert lines(close)["train"] == ([1, 2, 3], [0.6, 0.4, 0.3])
-        assert lines(close)["validation"] == ([1, 2, 3], [0.5, 0.4, 0.4])
+        assert close.get_title(loc="left") == "loss, from epoch 2 on"
+        assert lines(close)["train"] == ([2, 3, 4], [0.6, 0.4, 0.3])
+        assert lines(close)["validation"] == ([2, 3, 4], [0.5, 0.4, 0.4])
         low, high = close.get_ylim()
         assert 0.2 < low < 0.3
         assert 0.6 < high < 0.7
@@ -139,8 +139,8 @@ def test_curves_do_not_zoom_on_a_single_epoch():
 def test_curves_leave_out_what_is_missing():
     history = {"train/loss": [2.0, 1.0], "train/accuracy": [0.5, 0.6], "val/accuracy": []}
     loss, accuracy = figures.curves(history).axes
-    assert lines(loss) == {"train": ([0, 1], [2.0, 1.0])}
-    assert lines(accuracy) == {"train": ([0, 1], [0.5, 0.6])}
+    assert lines(loss) == {"train": ([1, 2], [2.0, 1.0])}
+    assert lines(accuracy) == {"train": ([1, 2], [0.5, 0.6])}
 
 
 @pytest.mark.filterwarnings("error")

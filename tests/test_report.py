@@ -97,6 +97,7 @@ def test_the_page_holds_every_number(folder):
         assert f"{name}{row}{each['support']}" in text
     assert f"{100 * result['metrics']['test/accuracy']:.2f} %test accuracy" in text
     assert "61,706parameters" in text
+    assert f"best epoch{result['best_epoch'] + 1} of 2" in text
     assert result["versions"]["torch"] in text
     assert "started from Python" in text
 
@@ -114,7 +115,7 @@ def test_texts_are_escaped(copy):
     result = json.loads((copy / "result.json").read_text())
     bad = '<script>alert("1")</script>&amp;'
     result["per_class"] = {bad: next(iter(result["per_class"].values()))}
-    for key in ("model", "dataset", "device", "seed", "epochs", "best_epoch", "config_hash"):
+    for key in ("model", "dataset", "device", "seed", "epochs", "config_hash"):
         result[key] = f"{bad}{key}"
     result["versions"] = {bad: bad}
     result["git"] = {"commit": bad, "dirty": True}

@@ -91,13 +91,13 @@ def curves(
 ) -> Figure:
     """Means by epoch with bands; a group's `(runs, epochs)` as far as all of its runs went.
 
-    NaN marks the epochs that a run didn't reach.
+    The axis counts epochs from 1. NaN marks the epochs that a run didn't reach.
     """
     figure, (axes,) = _with_legend(names, 4.6, 1)
     for index, (each, band) in enumerate(zip(histories, bands, strict=True)):
         color, style = _color(index), _STYLES[index // len(_COLORS) % len(_STYLES)]
         whole = np.isfinite(each).all(0)
-        epochs = np.flatnonzero(whole)
+        epochs = np.flatnonzero(whole) + 1
         means = each[:, whole].mean(0)
         alone: dict[str, Any] = {"marker": _marker(index), "ms": 4} if len(epochs) == 1 else {}
         axes.plot(epochs, means, color=color, ls=style, lw=1.8, **alone)

@@ -82,14 +82,15 @@ def confusion_matrix(counts: ArrayLike, classes: Sequence[str], title: str = "")
 
 
 def curves(history: Mapping[str, Sequence[float]], best_epoch: int | None = None) -> Figure:
-    """Loss and accuracy of train and validation by epoch; the chosen epoch is marked.
+    """Loss and accuracy of train and validation by epoch, from 1; the chosen epoch is marked.
 
     Where the first epoch alone takes more than two thirds of an axis, a second row shows both
     quantities without it.
 
     Args:
         history: values per epoch under `train/loss`, `val/loss`, `train/accuracy` and
-            `val/accuracy`, from epoch 0 on, NaN where there is none; a missing series is left out.
+            `val/accuracy`, NaN where there is none; a missing series is left out.
+        best_epoch: place of the chosen one in these, from 0, as in `result.json`.
     """
     quantities = ("loss", "accuracy")
     rows = 2 if any(_dwarfed(history, quantity) for quantity in quantities) else 1
@@ -97,11 +98,12 @@ def curves(history: Mapping[str, Sequence[float]], best_epoch: int | None = None
     figure = Figure(figsize=(9, 3.3 * rows), layout=layout)
     for row, pair in enumerate(figure.subplots(rows, 2, squeeze=False)):
         for axes, quantity in zip(pair, quantities, strict=True):
-            restrained(axes, f"{quantity}, from epoch 1 on" if row else quantity)
+            restrained(axes, f"{quantity}, from epoch 2 on" if row else quantity)
             _lines(axes, history, quantity, first=row)
             if best_epoch is not None and best_epoch >= row:
-                label = f"chosen: {best_epoch}"
-                axes.axvline(best_epoch, color=MUTED, ls=(0, (2, 2)), lw=1, label=label, zorder=1)
+                chosen = best_epoch + 1
+                label = f"chosen: {chosen}"
+                axes.axvline(chosen, color=MUTED, ls=(0, (2, 2)), lw=1, label=label, zorder=1)
             axes.set_xlabel("epoch")
             axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
             if axes.get_legend_handles_labels()[0]:
@@ -175,7 +177,7 @@ def _lines(axes: Axes, history: Mapping[str, Sequence[float]], quantity: str, fi
         epochs, values = _series(history, f"{split}/{quantity}", first)
         if len(epochs):
             label = "validation" if split == "val" else split
-            axes.plot(epochs, values, "o-", ms=3, lw=1.5, color=color, label=label)
+            axes.plot(epochs + 1, values, "o-", ms=3, lw=1.5, color=color, label=label)
 
 
 def _series(

@@ -96,7 +96,8 @@ def test_a_run_leaves_its_folder(lab_train, tmp_path):
     assert "61,706" in called.out
     assert str(folder) in called.out
     assert "tensorboard --logdir" in called.out
-    assert "epoch 2/2" in called.out
+    assert re.findall(r"epoch (\d/\d) ", called.out) == ["1/2", "2/2"]
+    assert re.search(rf"best epoch\s+│ {result['best_epoch'] + 1} of 2\s", called.out)
     assert "litlogger" not in called.out + called.err
 
 

@@ -67,7 +67,7 @@ def test_curves_end_where_the_first_run_of_a_group_did():
     history = np.array([[0.1, 0.2, 0.6], [0.3, 0.4, np.nan]])
     band = (np.array([0.0, 0.1, 0.2]), np.array([0.4, 0.5, 0.6]))
     (axes,) = figures.curves(["a"], [history], [band], "accuracy").axes
-    assert axes.lines[0].get_xdata().tolist() == [0, 1]
+    assert axes.lines[0].get_xdata().tolist() == [1, 2]
     assert axes.lines[0].get_ydata().tolist() == pytest.approx([0.2, 0.3])
     assert axes.collections[0].get_paths()[0].vertices[:, 1].max() == 0.5
 
