@@ -3,7 +3,6 @@
 import io
 import json
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -431,22 +430,15 @@ def test_tensorboard_serves_the_embedding(address):
     assert Image.open(io.BytesIO(sprite)).size == (19 * 32, 19 * 32)
 
 
-def test_the_page_shows_scalars_and_pictures_in_a_browser(address):
-    from playwright.sync_api import sync_playwright
-
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("no chromium: apt-get install chromium")
+def test_the_page_shows_scalars_and_pictures_in_a_browser(address, browser):
     until(address, "plugin/scalars/tags", lambda a: "final/fit_seconds" in a.get(ONE, {}))
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1600, "height": 1000})
-        page.goto(f"{address}/#timeseries")
-        page.get_by_text("images_per_second").first.wait_for()
-        page.locator("scalar-card line-chart").first.wait_for()
-        page.get_by_text(ONE).first.wait_for()
-        page.locator("image-card img").first.wait_for()
-        shown = "image => image.complete && image.naturalWidth > 0"
-        handle = page.locator("image-card img").first.element_handle()
-        page.wait_for_function(shown, arg=handle)
-        browser.close()
+    page = browser.new_page(viewport={"width": 1600, "height": 1000})
+    page.goto(f"{address}/#timeseries")
+    page.get_by_text("images_per_second").first.wait_for()
+    page.locator("scalar-card line-chart").first.wait_for()
+    page.get_by_text(ONE).first.wait_for()
+    page.locator("image-card img").first.wait_for()
+    shown = "image => image.complete && image.naturalWidth > 0"
+    handle = page.locator("image-card img").first.element_handle()
+    page.wait_for_function(shown, arg=handle)
+    page.close()

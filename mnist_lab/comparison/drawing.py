@@ -3,7 +3,8 @@
 import csv
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -16,27 +17,31 @@ from mnist_lab.comparison import answers, figures
 from mnist_lab.comparison.tables import Group, Table, natural
 
 MAX_HISTORY_BYTES = 1 << 26
+DPI = 150
+_SEPARATOR = " \u00b7 "
 
 
 class Picture(NamedTuple):
-    """A figure as PNG, by the name of its file."""
+    """A figure as PNG, by the name of its file; once more for a narrow screen."""
 
     name: str
     caption: str
     png: bytes
+    narrow: bytes
 
 
 def draw(table: Table, shown: Sequence[Group]) -> tuple[list[Picture], list[str]]:
     """The figures of a table's first groups; which runs' curves are missing, and why."""
-    curves, missing = _histories(table, shown)
-    return list(_pictures(table, shown, curves)), missing
+    histories, missing = _histories(table, shown)
+    return [_picture(*each) for each in drawings(table, shown, histories)], missing
 
 
 def _histories(
     table: Table, groups: Sequence[Group]
-) -> tuple[list[tuple[Group, NDArray[np.float64]]], list[str]]:
-    """The validation metric by epoch `(runs, epochs)`, NaN beyond a run's end; what is missing."""
-    found, missing = [], []
+) -> tuple[list[NDArray[np.float64] | None], list[str]]:
+    """Each group's metric by epoch `(runs, epochs)`, NaN beyond a run's end; what is missing."""
+    found: list[NDArray[np.float64] | None] = []
+    missing = []
     split = "val" if table.ranked else "train"
     for group in groups:
         rows = []
@@ -54,75 +59,97 @@ def _histories(
                 missing.append(f"Not among the curves: {path}: has no {error.args[0]}.")
             except (OSError, ValueError, TypeError, csv.Error) as error:
                 missing.append(f"Not among the curves: {path}: {error}.")
-        if rows:
-            cells = np.full((len(rows), max(map(len, rows))), math.nan)
-            for index, row in enumerate(rows):
-                cells[index, : len(row)] = row
-            found.append((group, cells))
+        cells = np.full((len(rows), max(map(len, rows), default=0)), math.nan)
+        for index, row in enumerate(rows):
+            cells[index, : len(row)] = row
+        found.append(cells if rows else None)
     return found, missing
 
 
-def _pictures(
-    table: Table, shown: Sequence[Group], curves: Sequence[tuple[Group, NDArray[np.float64]]]
-) -> Iterator[Picture]:
+def drawings(
+    table: Table, shown: Sequence[Group], histories: Sequence[NDArray[np.float64] | None]
+) -> Iterator[tuple[str, str, Callable[..., Figure]]]:
+    """Name and caption of each figure, and what draws it for a width in inches."""
     percent = answers.is_fraction(table.quantity)
     scale, unit = (100, " (%)") if percent else (1, "")
     split = "test" if table.split == "test" else "validation"
     label = f"{split} {table.quantity}{unit}"
-    names = {id(group): f"{rank}. {group.name}" for rank, group in enumerate(shown, 1)}
+    names, title = _labels(table, shown)
+    # In legends groups stand by their values, not by rank.
+    order = sorted(range(len(shown)), key=lambda i: [*map(natural, shown[i].values)])
     values = [scale * group.scores for group in shown]
     ends = [statistics.t_interval(each) for each in values]
-    yield _picture(
+    yield (
         "groups",
         f"{label}: single runs, mean, 95 % interval over seeds",
-        figures.groups([*names.values()], values, ends, label),
+        partial(figures.groups, names, values, ends, label, title),
     )
     if len(table.settings) > 1:
-        yield _picture(
+        yield (
             "settings",
-            "by setting: single runs; lines join groups that differ in this setting alone",
-            figures.settings(_panels(table, shown, scale), label),
+            "by setting: single runs and means; lines join groups that differ in this number alone",
+            partial(figures.settings, _panels(table, shown, scale), names, label, order, title),
         )
-    if curves:
+    scaled = [None if each is None else scale * each for each in histories]
+    if any(each is not None for each in scaled):
         split = "validation" if table.ranked else "training"
-        yield _picture(
+        yield (
             "curves",
             f"{split} {table.quantity} by epoch: mean and 95 % interval over seeds",
-            figures.curves(
-                [names[id(group)] for group, _ in curves],
-                [scale * each for _, each in curves],
-                [_band(scale * each) for _, each in curves],
+            partial(
+                figures.curves,
+                names,
+                scaled,
+                [None if each is None else _band(each) for each in scaled],
                 f"{split} {table.quantity}{unit}",
+                order,
+                title,
             ),
         )
-    yield _picture(
+    yield (
         "costs",
         f"{label} against time and size",
-        figures.costs(
-            [*names.values()],
+        partial(
+            figures.costs,
+            names,
             [float(each.mean()) for each in values],
             ends,
             [float(np.mean([run.seconds for run in group.runs])) for group in shown],
             [group.runs[0].parameters for group in shown],
             label,
+            order,
+            title,
         ),
     )
     if table.split == "test":
-        yield _picture(
+        yield (
             "recalls",
-            "mean recall of each class",
-            figures.recalls(
-                [*names.values()],
+            "mean recall of each class (%)",
+            partial(
+                figures.recalls,
+                names,
                 shown[0].runs[0].classes,
                 [100 * np.mean([run.recalls for run in group.runs], axis=0) for group in shown],
+                title,
             ),
         )
 
 
-def _picture(name: str, caption: str, figure: Figure) -> Picture:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=150)
-    return Picture(name, caption, file.getvalue())
+def _labels(table: Table, shown: Sequence[Group]) -> tuple[list[str], str]:
+    """The groups by their values alone, and above them, once, what these are values of."""
+    labels = [_SEPARATOR.join(value or "-" for value in group.values) for group in shown]
+    if not table.settings or len(set(labels)) < len(labels):
+        return [group.name for group in shown], ""
+    return labels, _SEPARATOR.join(setting.name for setting in table.settings)
+
+
+def _picture(name: str, caption: str, drawn: Callable[..., Figure]) -> Picture:
+    contents = []
+    for width in (figures.WIDE, figures.NARROW):
+        file = io.BytesIO()
+        drawn(width=width).savefig(file, format="png", dpi=DPI)
+        contents.append(file.getvalue())
+    return Picture(name, caption, *contents)
 
 
 def _band(
@@ -137,17 +164,27 @@ def _band(
 
 def _panels(
     table: Table, shown: Sequence[Group], scale: int
-) -> dict[str, tuple[list[str], dict[str, list[tuple[int, NDArray[np.float64]]]]]]:
+) -> dict[str, tuple[list[str], int, dict[str, list[tuple[int, int, NDArray[np.float64]]]]]]:
     panels = {}
     for place, setting in enumerate(table.settings):
-        with_it = [(group, group.values[place]) for group in shown]
-        values = sorted({value for _, value in with_it if value is not None}, key=natural)
-        series: dict[str, list[tuple[int, NDArray[np.float64]]]] = {}
-        for group, value in with_it:
+        found = {group.values[place] for group in shown} - {None}
+        values = sorted((value for value in found if value is not None), key=natural)
+        numbers = sum(not natural(value)[0] for value in values)
+        series: dict[tuple[str | None, ...], list[tuple[int, int, NDArray[np.float64]]]] = {}
+        common: dict[tuple[str | None, ...], str] = {}
+        others = [each.name for each in table.settings if each is not setting]
+        for index, group in enumerate(shown):
+            value = group.values[place]
             if value is not None:
-                others = zip(table.settings, group.values, strict=True)
-                common = [f"{s.name}={v}" for s, v in others if s is not setting and v is not None]
-                points = series.setdefault(" ".join(common), [])
-                points.append((values.index(value), scale * group.scores))
-        panels[setting.name] = values, {k: sorted(v, key=itemgetter(0)) for k, v in series.items()}
+                key = group.values[:place] + group.values[place + 1 :]
+                parts = [each or "-" for each in key]
+                parts = [f"{others[0]}={parts[0]}"] if len(others) == 1 else parts
+                common[key] = _SEPARATOR.join(parts)
+                points = series.setdefault(key, [])
+                points.append((values.index(value), index, scale * group.scores))
+        told = {
+            common[key]: sorted(series[key], key=itemgetter(0))
+            for key in sorted(series, key=lambda each: [*map(natural, each)])
+        }
+        panels[setting.name] = values, numbers, told
     return panels

@@ -41,7 +41,7 @@ class Run:
         quantity: what its `monitor` is about: `accuracy` for `val/accuracy`.
         val: of the best epoch; None where nothing was kept for validation.
         test: None where a search left it to its winner; there are no classes then.
-        recalls, support: of the test split, by class.
+        recalls, support: of the test split, by class; NaN where there are no images of it.
         seconds: of training.
     """
 
@@ -74,7 +74,7 @@ class LeftOut(NamedTuple):
 
 
 class _PerClass(BaseModel):
-    recall: Annotated[float, Field(ge=0, le=1)]
+    recall: Annotated[float, Field(ge=0, le=1)] | None
     support: Annotated[int, Field(ge=0)]
 
 
@@ -206,7 +206,7 @@ def _run(
         val=val,
         test=test,
         classes=tuple(map(sys.intern, per_class)),
-        recalls=tuple(each.recall for each in per_class.values()),
+        recalls=tuple(math.nan if x.recall is None else x.recall for x in per_class.values()),
         support=tuple(each.support for each in per_class.values()),
         parameters=result.parameters,
         epochs=result.epochs,

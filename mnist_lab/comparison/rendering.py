@@ -14,6 +14,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from mnist_lab import statistics
+from mnist_lab.comparison.answers import Told
+from mnist_lab.comparison.drawing import DPI
 from mnist_lab.comparison.gather import LeftOut
 from mnist_lab.comparison.report import Section, seconds_per_epoch
 from mnist_lab.comparison.settings import printable
@@ -36,8 +38,9 @@ def say(console: Console, sections: Sequence[Section], left_out: Sequence[LeftOu
             for row in grid.rows:
                 shown.add_row(*map(Text, row))
             console.print(shown)
-        for line in [*section.answers, *section.classes]:
-            console.print(Text(f"- {line}"))
+        for told in (section.answers, section.classes):
+            for line in [told.lead] * bool(told.lead) + [f"- {each}" for each in told.lines]:
+                console.print(Text(line))
         for line in section.notes:
             console.print(Text(line, style="dim"))
     for line in left_out_lines(left_out):
@@ -119,17 +122,22 @@ def markdown(sections: Sequence[Section], left_out: Sequence[LeftOut]) -> str:
     lines: list[str] = []
     for section in sections:
         lines += [f"## {_marked(section.title)}", ""]
-        lines += [*(f"- {_marked(line)}" for line in section.answers), ""]
+        lines += _list(section.answers)
         for grid in section.grids:
             table = [grid.header, ("---", "---", *["---:"] * (len(grid.header) - 2)), *grid.rows]
             lines += [f"**{_marked(grid.title)}**", ""]
             lines += [f"| {' | '.join(map(_marked, row))} |" for row in table]
             lines.append("")
-        lines += [*(f"- {_marked(line)}" for line in section.classes), ""]
+        lines += _list(section.classes)
         lines += [f"{_marked(line)}  " for line in section.notes] + [""]
     lines += [f"{'- ' * (n > 0)}{_marked(line.removeprefix('- '))}" + "\n" * (n == 0)
               for n, line in enumerate(left_out_lines(left_out))]  # fmt: skip
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _list(told: Told) -> list[str]:
+    lead = [_marked(told.lead), ""] if told.lead else []
+    return [*lead, *(f"- {_marked(line)}" for line in told.lines), ""]
 
 
 def _marked(text: str) -> str:
@@ -146,5 +154,12 @@ def page(sections: Sequence[Section], left_out: Sequence[LeftOut]) -> str:
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters["data"] = lambda png: f"data:image/png;base64,{b64encode(png).decode()}"
+    # A hundred pixels of the page for an inch: a figure's text is as large as the page's.
+    environment.filters["width"] = lambda png: round(_dots(png) * 100 / DPI)
     template = environment.get_template("compare.html.jinja")
     return template.render(sections=sections, left_out=left_out_lines(left_out))
+
+
+def _dots(png: bytes) -> int:
+    """The width that stands at the head of a PNG."""
+    return int.from_bytes(png[16:20], "big")

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from mnist_lab import statistics
 from mnist_lab.comparison import answers
+from mnist_lab.comparison.answers import Told
 from mnist_lab.comparison.drawing import Picture, draw
 from mnist_lab.comparison.settings import printable
 from mnist_lab.comparison.tables import Group, Table
@@ -31,9 +32,9 @@ class Section:
 
     title: str
     notes: list[str]
-    answers: list[str]
+    answers: Told
     grids: list[Grid]
-    classes: list[str]
+    classes: Told
     pictures: list[Picture]
 
     @classmethod
@@ -51,11 +52,15 @@ class Section:
         return cls(
             title=printable(table.title),
             notes=[printable(line) for line in (*_notes(table), *missing)],
-            answers=[printable(line) for line in told or [_alone(table)]],
+            answers=_printable(Told(answers.lead(table, compared), told or [_alone(table)])),
             grids=grids,
-            classes=[printable(line) for group in shown if (line := answers.classes(group))],
+            classes=_printable(answers.classes(shown)),
             pictures=pictures,
         )
+
+
+def _printable(told: Told) -> Told:
+    return Told(printable(told.lead), [printable(line) for line in told.lines])
 
 
 def _alone(table: Table) -> str:
@@ -94,9 +99,6 @@ def _notes(table: Table) -> Iterator[str]:
         "corrected by Holm where there are several; the smallest difference is what would be "
         "found 4 times in 5."
     )
-    single = sum(len(group.runs) == 1 for group in table.groups)
-    if single:
-        yield f"{single:,} of {len(table.groups):,} groups have one seed alone: no interval."
     yield from (
         f"With {setting.key} {', '.join(setting.along)} changes: their effects are one."
         for setting in table.settings

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from mnist_lab import config
+from mnist_lab.figures.style import shortened
 
 MAX_LENGTH = 40  # of a value, as it is shown
 
@@ -22,13 +23,15 @@ class Setting:
         key: as it is set: `model.norm`; for a choice of a class `optimizer`, `model`.
         name: the key, short where that is clear: `norm`.
         values: one a configuration, as they are shown; None where it has no such setting.
-        along: keys of settings that change whenever this one does: their effects are one.
+        along: keys of settings that change whenever this one does: their effects are one. They
+            have the first one's key as their `leader`.
     """
 
     key: str
     name: str
     values: tuple[str | None, ...]
     along: tuple[str, ...] = ()
+    leader: str | None = None
 
 
 def distinguish(
@@ -41,15 +44,18 @@ def distinguish(
     """
     columns = _columns([_flat(each) for each in _by_choice(configs)])
     leaders = _leaders(columns)
-    short = [_short(key) for key in leaders]
+    leader_of = {key: leader for leader, along in leaders.items() for key in along}
+    keys = [key for key in columns if key in leaders or key in leader_of]
+    short = [_short(key) for key in keys]
     settings = [
         Setting(
             _key(key),
             name if short.count(name) == 1 else _key(key),
             _shown(key, columns[key]),
-            tuple(map(_key, along)),
+            tuple(map(_key, leaders.get(key, ()))),
+            _key(leader_of[key]) if key in leader_of else None,
         )
-        for (key, along), name in zip(leaders.items(), short, strict=True)
+        for key, name in zip(keys, short, strict=True)
     ]
     names: list[str] = []
     for index in range(len(configs)):
@@ -57,7 +63,7 @@ def distinguish(
         name = " ".join(f"{name}={value}" for name, value in parts if value is not None) or alone
         names.append(name)
     counts = dict.fromkeys(names, 0)
-    for index, name in enumerate(names):  # values that differ where they are cut off
+    for index, name in enumerate(names):  # values that are shown alike, as 1 and "1" are
         counts[name] += 1
         names[index] += f" ({counts[name]})" if counts[name] > 1 else ""
     return settings, names
@@ -133,17 +139,21 @@ def _is_choice(key: str) -> bool:
 def _leaders(columns: Mapping[str, tuple[str | None, ...]]) -> dict[str, list[str]]:
     """Keys that tell the configurations apart, and those that change exactly along with each."""
     leaders: dict[str, list[str]] = {}
-    patterns: dict[tuple[int, ...], str] = {}
+    patterns: dict[tuple[int, ...], list[str]] = {}
     for key, column in columns.items():
-        if any(_follows(key, column, choice, columns[choice]) for choice in leaders):
+        kept = [each for alike in patterns.values() for each in alike]
+        if any(_follows(key, column, choice, columns[choice]) for choice in kept):
             continue
         numbers: dict[str | None, int] = {}
         pattern = tuple(numbers.setdefault(value, len(numbers)) for value in column)
-        leader = patterns.setdefault(pattern, key)
-        if leader == key:
+        alike = patterns.setdefault(pattern, [])
+        if any(_same_name(known, key) and columns[known] == column for known in alike):
+            continue  # what an interpolation repeats
+        alike.append(key)
+        if len(alike) == 1:
             leaders[key] = []
-        elif not (_same_name(leader, key) and columns[leader] == column):
-            leaders[leader].append(key)
+        else:
+            leaders[alike[0]].append(key)
     return leaders
 
 
@@ -174,16 +184,15 @@ def _short(key: str) -> str:
 
 def _shown(key: str, column: Sequence[str | None]) -> tuple[str | None, ...]:
     """Values without quotes, classes without their modules unless two share a name."""
-    plain = {value: _text(value) for value in set(column) if value is not None}
+    plain = {value: _text(value) for value in column if value is not None}
     if _is_choice(key):
         last = {value: text.rpartition(".")[2] for value, text in plain.items()}
         plain = last if len(set(last.values())) == len(last) else plain
-    return tuple(None if value is None else plain[value] for value in column)
+    short = dict(zip(plain, shortened([*plain.values()], MAX_LENGTH), strict=True))
+    return tuple(None if value is None else short[value] for value in column)
 
 
 def _text(value: str) -> str:
     if value == "null":
         return "none"
-    text = str(json.loads(value)) if value.startswith('"') else value
-    text = printable(text)
-    return text if len(text) <= MAX_LENGTH else text[: MAX_LENGTH - 1] + "…"
+    return printable(str(json.loads(value)) if value.startswith('"') else value)

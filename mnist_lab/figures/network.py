@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.patheffects import withStroke
 from numpy.typing import ArrayLike
 
-from mnist_lab.figures.style import SMALL, Figure, ink_on, restrained, sheet, short, width_of
+from mnist_lab.figures.style import SMALL, Figure, ink_on, restrained, sheet, shortened, width_of
 
 _MOST = 64  # filters or maps in one figure
 
@@ -46,7 +46,7 @@ def output_strip(values: ArrayLike, classes: Sequence[str]) -> Figure:
     """The output layer's values `(K,)` for one image as a colour strip, ten at most in a line."""
     given = np.asarray(values, dtype=np.float64)
     count = len(given)
-    names = [short(name) for name in classes]
+    names = shortened(classes)
     cell = max(0.72, width_of(names, SMALL) * 1.1 + 0.1)
     columns = min(count, 10, int(9 / cell))
     rows = -(-count // columns)
@@ -84,7 +84,7 @@ def embedding(points: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> F
     figure = Figure(figsize=(6.4, 6.0), layout="constrained")
     axes = figure.add_subplot()
     restrained(axes, f"{len(places):,} images as the last layer sees them", grid="none")
-    few = len(classes) <= 10
+    few, names = len(classes) <= 10, shortened(classes)
     axes.scatter(
         places[:, 0],
         places[:, 1],
@@ -100,7 +100,7 @@ def embedding(points: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> F
         outlined = [withStroke(linewidth=3, foreground="white")]
         plain: dict[str, Any] = {"parse_math": False, "path_effects": outlined, "weight": "bold"}
         x, y = np.median(places[truth == index], axis=0)
-        axes.text(x, y, short(classes[index]), size=14, ha="center", va="center", **plain)
+        axes.text(x, y, names[index], size=14, ha="center", va="center", **plain)
     axes.set(xticks=[], yticks=[])
     axes.set_frame_on(False)
     return figure

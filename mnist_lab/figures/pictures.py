@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mnist_lab.figures.style import INK, VERMILLION, Array, Figure, message, rgb, sheet, short
+from mnist_lab.figures.style import INK, VERMILLION, Array, Figure, message, rgb, sheet, shortened
 
 
 def confusions(
@@ -24,9 +24,9 @@ def confusions(
     pairs = truth[wrong] * len(classes) + guess[wrong]
     kinds, counts = np.unique(pairs, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:10]
-    words, shown = [], []
+    names, words, shown = shortened(classes), [], []
     for kind, count in zip(kinds[order], counts[order], strict=True):
-        is_class, taken_for = (short(classes[i]) for i in divmod(int(kind), len(classes)))
+        is_class, taken_for = (names[i] for i in divmod(int(kind), len(classes)))
         times = "once" if count == 1 else f"{count:,} times"
         words.append(f"{is_class} taken for {taken_for}: {times}")
         shown.append(wrong[pairs == kind][:8])
@@ -53,9 +53,9 @@ def mistakes(
     title = "most confident mistakes"
     if not len(wrong):
         return message(title, f"None: all {len(truth):,} images are right.")
-    chosen = wrong[np.argsort(-sure[wrong], kind="stable")[:count]]
-    said = [_said(classes[guess[i]], sure[i]) for i in chosen]
-    right = [f"is {short(classes[i])}" for i in truth[chosen]]
+    chosen, names = wrong[np.argsort(-sure[wrong], kind="stable")[:count]], shortened(classes)
+    said = [_said(names[guess[i]], sure[i]) for i in chosen]
+    right = [f"is {names[i]}" for i in truth[chosen]]
     title = f"{len(chosen)} {title} of {len(wrong):,} among {len(truth):,} images"
     page = sheet(rgb(pixels[chosen]), title, captions=[*said, *right], lines=2)
     for index in range(len(chosen)):
@@ -79,9 +79,10 @@ def predictions(
     given = np.asarray(probabilities)
     guess, sure = given.argmax(1), given.max(1)
     truth = guess if labels is None else np.asarray(labels)
-    said = [_said(classes[g], s) for g, s in zip(guess, sure, strict=True)]
+    names = shortened(classes)
+    said = [_said(names[g], s) for g, s in zip(guess, sure, strict=True)]
     wrong = guess != truth
-    right = [f"is {short(classes[t])}" if w else "" for t, w in zip(truth, wrong, strict=True)]
+    right = [f"is {names[t]}" if w else "" for t, w in zip(truth, wrong, strict=True)]
     lines = 2 if wrong.any() else 1
     page = sheet(rgb(images), "predictions", captions=[*said, *right], lines=lines)
     for index, text in enumerate(said):
@@ -95,7 +96,7 @@ def samples(images: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> Fig
     """The first images of each class: ten in a row, or one each of more than 20 classes."""
     truth, pixels = np.asarray(labels), np.asarray(images)
     found = [np.flatnonzero(truth == index)[:10] for index in range(len(classes))]
-    names = [short(name) for name in classes]
+    names = shortened(classes)
     if len(classes) <= 20:
         return _rows(pixels, names, found, "samples of each class")
     there = [index for index, each in enumerate(found) if len(each)]
@@ -121,4 +122,4 @@ def _rows(pixels: Array, words: Sequence[str], shown: Sequence[Array], title: st
 
 
 def _said(name: str, confidence: float) -> str:
-    return f"{short(name)}, {100 * confidence:.1f} %"
+    return f"{name}, {100 * confidence:.1f} %"

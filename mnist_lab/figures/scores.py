@@ -22,7 +22,7 @@ from mnist_lab.figures.style import (
     Figure,
     ink_on,
     restrained,
-    short,
+    shortened,
     width_of,
 )
 
@@ -38,7 +38,7 @@ def confusion_matrix(counts: ArrayLike, classes: Sequence[str], title: str = "")
     right = np.ma.masked_where(~diagonal, np.diag(matrix.diagonal() / np.maximum(matrix.sum(1), 1)))
     wrong = np.where(diagonal, 0, matrix)
     cell = max(2.4 / count, float(np.interp(count, [10, 100], [0.56, 0.17])))
-    names = [short(name) for name in classes]
+    names = shortened(classes)
     margin = width_of(names, SMALL)
     figure = Figure(
         figsize=(cell * count + margin + 0.6, cell * count + margin + 0.75), layout="constrained"
@@ -138,7 +138,7 @@ def per_class(
         axes.text(1.01, index + 0.27, text, va="center", size=SMALL, color=INK, transform=beside)
     where = f"the axis begins at {begin:g}" if begin else ""
     axes.set(xlim=(begin, 1), ylim=(count - 0.4, -0.6), xlabel=where)
-    axes.set_yticks(place, [short(name) for name in classes], parse_math=False)
+    axes.set_yticks(place, shortened(classes), parse_math=False)
     axes.tick_params(axis="y", length=0)
     axes.legend(
         ncols=3, fontsize=SMALL, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0)
@@ -150,7 +150,7 @@ def class_distribution(counts_by_split: Mapping[str, ArrayLike], classes: Sequen
     """How many images of each class there are: counts `(K,)` by split, each on its own scale."""
     count, splits = len(classes), len(counts_by_split)
     row = float(np.interp(count, [10, 40], [0.27, 0.19]))
-    names = [short(name) for name in classes]
+    names = shortened(classes)
     width = max(5.0, 2.6 * splits + width_of(names, SMALL))
     figure = Figure(figsize=(width, row * count + 1.0), layout="constrained")
     panels = figure.subplots(1, splits, sharey=True, squeeze=False)[0]

@@ -33,16 +33,49 @@ class Figure(figure.Figure):
         return file.getvalue()
 
 
-def short(name: str, length: int = 20) -> str:
-    """A class's name in one line that fits beside others."""
-    name = " ".join(name.split())
-    return name if len(name) <= length else name[: length - 1] + "…"
+def shortened(names: Sequence[str], length: int = 20) -> list[str]:
+    """Names in a line each that fit beside others, of which two that differ still do.
+
+    The end of a long one is left out, or what comes before the place where it differs from those
+    that begin alike.
+    """
+    lines = [" ".join(name.split()) for name in names]
+    cut = _cut(list(dict.fromkeys(lines)), length, 0)
+    return [cut[line] for line in lines] if len(set(cut.values())) == len(cut) else lines
+
+
+def _cut(lines: Sequence[str], length: int, alike: int) -> dict[str, str]:
+    """Forms of lines whose first characters, so many, are alike."""
+    forms: dict[str, list[str]] = {}
+    for line in lines:
+        forms.setdefault(_form(line, length, alike), []).append(line)
+    found: dict[str, str] = {}
+    for form, same in forms.items():
+        columns = enumerate(zip(*same, strict=False))
+        further = next((i for i, column in columns if len(set(column)) > 1), min(map(len, same)))
+        if len(same) > 1 and further == alike:
+            found |= dict(zip(same, same, strict=True))
+        else:
+            found |= {same[0]: form} if len(same) == 1 else _cut(same, length, further)
+    return found
+
+
+def _form(line: str, length: int, alike: int) -> str:
+    if len(line) <= length:
+        return line
+    head = line[: length // 3].rstrip() if alike else ""
+    room = length - len(head) - bool(head)
+    begin = max(line.rfind(" ", 0, alike) + 1, alike - room // 2)  # a whole word, if it is short
+    rest = line[min(begin, len(line) - room) :]
+    rest = rest if len(rest) <= room else rest[: room - 1].rstrip() + "…"
+    return f"{head}…{rest}" if head else rest
 
 
 def width_of(texts: Sequence[str], size: float) -> float:
-    """Inches that the widest of the texts takes."""
+    """Inches that the widest line of the texts takes."""
     font = FontProperties(size=size)
-    sizes = (text_to_path.get_text_width_height_descent(text, font, False) for text in set(texts))
+    lines = {line for text in texts for line in text.split("\n")}
+    sizes = (text_to_path.get_text_width_height_descent(line, font, False) for line in lines)
     return max((width for width, *_ in sizes), default=0.0) / 72
 
 

@@ -94,7 +94,52 @@ def test_many_groups_are_compared_with_the_best_after_holms_correction(write, ta
         running = max(running, min(1.0, (3 - step) * raw[index]))
         expected[index] = running
     assert [each.p for each in found] == pytest.approx(expected.tolist())
-    assert all("after Holm's correction for 3 comparisons" in each.text for each in found)
+    # What all share is said once, and of the others what differs.
+    assert answers.lead(table(), found) == (
+        "Against norm=a, first by validation, in test/accuracy; paired over 6 seeds; in brackets "
+        "95 % intervals and p after Holm's correction for 3 comparisons:"
+    )
+    theirs = stats.ttest_rel(values["a"], values["b"])
+    low, high = sorted(
+        100 * end * np.sign(theirs.statistic) for end in theirs.confidence_interval()
+    )
+    gap = 100 * (values["a"] - values["b"]).mean()
+    assert found[0].text.startswith(
+        f"2. norm=b: {abs(gap):.2f} points {'behind' if gap > 0 else 'ahead'} "
+        f"({low:.2f} to {high:.2f}, p = {expected[0]:.2g})".replace("-", "\u2212")
+    )
+
+
+def test_a_line_of_many_tells_what_differs_from_the_first(write, table):
+    for number, (norm, size) in enumerate((n, s) for n in ("after", "none") for s in (32, 64)):
+        tests = [0.9 - number / 10 + seed / 1000 * (seed + number) for seed in range(3)]
+        write(norm, tests if number < 3 else tests[:1], 0.9 - number / 10, data__batch_size=size)
+    found = answers.compare(table())
+    lead = answers.lead(table(), found)
+    assert lead.startswith("Against norm=after batch_size=32, first by validation,")
+    assert lead.endswith("one seed alone of 4, so there is no interval there:")
+    starts = ["2. batch_size=64: ", "3. norm=none: ", "4. norm=none batch_size=64: "]
+    assert [each.text.startswith(s) for each, s in zip(found, starts, strict=True)] == [True] * 3
+    assert found[2].text == "4. norm=none batch_size=64: 30.17 points behind"
+    told = " ".join([lead, *(each.text for each in found)])
+    assert told.count("norm=after") == told.count("one seed") == told.count("interval there") == 1
+
+
+def test_single_seeds_are_said_once(write_run, table):
+    for number in range(4):
+        right = [True] * 90 + [n % 4 != number for n in range(40)]
+        write_run(f"{number}", val=0.9 - number / 100, test=0.9, right=right,
+                  data__batch_size=number + 1)  # fmt: skip
+    found = answers.compare(table())
+    assert answers.lead(table(), found) == (
+        "Against batch_size=1, first by validation, in test/accuracy; one seed each, so there are "
+        "no intervals; p by McNemar's exact test on the images after Holm's correction for 3 "
+        "comparisons: of other seeds it says nothing:"
+    )
+    assert found[0].text == (
+        "2. batch_size=2: level; 10 test images are right in the first alone and 10 in this one: "
+        "as chance could divide them (p = 1)"
+    )
 
 
 def test_one_seed_has_no_interval(write, table):
@@ -125,10 +170,18 @@ def test_two_single_runs_are_compared_image_by_image(write_run, table):
     (found,) = answers.compare(table())
     assert found.p == pytest.approx(stats.binomtest(1, 10).pvalue)
     assert (
-        "Of the test images 9 are right in norm=after alone and 1 in norm=none alone: more than "
-        "chance (McNemar's exact test, p = 0.021)"
+        "norm=after is 8.00 points ahead of norm=none; no interval: one seed each. Of the test "
+        "images 9 are right in the former alone and 1 in the latter: more than chance (McNemar's "
+        "exact test, p = 0.021)"
     ) in found.text
-    assert "no interval: one seed alone" in found.text
+
+
+def test_image_by_image_the_one_that_is_ahead_is_the_former(write_run, table):
+    write_run("a", val=0.9, test=0.91, right=[True] * 90 + [False] * 9 + [True])
+    write_run("b", val=0.8, test=0.99, right=[True] * 99 + [False], model__norm="none")
+    (found,) = answers.compare(table())
+    assert found.text.startswith("norm=none is 8.00 points ahead of norm=after")
+    assert "9 are right in the former alone and 1 in the latter" in found.text
 
 
 @pytest.mark.parametrize(
@@ -200,17 +253,39 @@ def test_classes_are_told_apart_over_runs(write_run, table):
         write_run(f"{seed}", seed=seed, recalls=each)
     best, worst = np.array(recalls)[:, 1], np.array(recalls)[:, 0]
     theirs = stats.ttest_rel(best, worst)
-    told = answers.classes(table().groups[0])
+    told = answers.classes(table().groups)
     low, high = (100 * end for end in theirs.confidence_interval(1 - 0.05 / 3))
-    assert told == (
-        f"lenet: best recognised is 1 (98.75 %), worst 0 (90.00 %): 8.75 points (95 % interval "
-        f"{low:.2f} to {high:.2f}, paired over 4 runs, p = {3 * theirs.pvalue:.2g}, both for 3 "
-        "pairs), more than chance"
+    assert told.lead == (
+        "The best and the worst recognised class; in brackets 95 % intervals and p, paired over 4 "
+        "runs, both for 3 pairs:"
     )
+    assert told.lines == [
+        f"lenet: best 1 (98.75 %), worst 0 (90.00 %), 8.75 points apart ({low:.2f} to {high:.2f}, "
+        f"p = {3 * theirs.pvalue:.2g}), more than chance"
+    ]
 
 
 def test_classes_of_one_run_have_intervals_over_images(write_run, table):
     write_run("a", recalls=(0.81, 0.95))
     theirs = [stats.binomtest(k, 100).proportion_ci(method="wilson") for k in (95, 81)]
     first, second = (f"{100 * ci.low:.2f} to {100 * ci.high:.2f}" for ci in theirs)
-    assert f"the intervals are {first} and {second} %" in answers.classes(table().groups[0])
+    told = answers.classes(table().groups)
+    assert told.lead.endswith("95 % intervals over images (Wilson's), over seeds there is none:")
+    assert told.lines == [
+        f"lenet: best 1 (95.00 %), worst 0 (81.00 %), 14.00 points apart ({first} and {second})"
+    ]
+
+
+def test_classes_without_images_are_neither_best_nor_worst(write_run, table):
+    metrics = {"precision": 1.0, "f1": 1.0, "support": 100}
+    per_class = {
+        "a": {**metrics, "recall": 0.9},
+        "b": {**metrics, "recall": None, "support": 0},
+        "c": {**metrics, "recall": 0.7},
+    }
+    for seed in range(2):
+        write_run(f"{seed}", seed=seed, result={"per_class": per_class})
+    (line,) = answers.classes(table().groups).lines
+    assert (
+        line == "lenet: best a (90.00 %), worst c (70.00 %), 20.00 points apart in each of 2 runs"
+    )

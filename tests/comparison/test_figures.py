@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from mnist_lab.comparison import figures
+from mnist_lab.comparison import drawing, figures, gather
+from mnist_lab.comparison.tables import arrange
 
 LONG = "optimizer=AdamWithAVeryLongName widths=[32, 64, 128, 256, 512, 1024] dropout=$0.25$ "
 
@@ -35,21 +36,26 @@ def overlapping(texts) -> bool:
     return any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
 
 
-@pytest.mark.parametrize("count", [1, 2, 5, 12])
-@pytest.mark.parametrize("name", ["norm=after", LONG])
-def test_names_neither_overlap_nor_leave_the_page(count, name):
-    names = [f"{i}. {name}" for i in range(count)]
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("width", [figures.WIDE, figures.NARROW])
+@pytest.mark.parametrize(("count", "name"), [(1, LONG), (2, "after"), (5, LONG), (12, "after")])
+def test_names_neither_overlap_nor_leave_the_page(count, name, width):
+    names = [f"{name} {i}" for i in range(count)]
     values = [np.array([98.0 + i, 98.5 + i]) for i in range(count)]
     ends = [(97.0 + i, 99.0 + i) for i in range(count)]
-    drawn = rendered(figures.groups(names, values, ends, "test accuracy (%)"))
-    assert not overlapping(ticks(drawn.axes[0].yaxis))
+    drawn = rendered(figures.groups(names, values, ends, "test accuracy (%)", width=width))
+    (axes,) = drawn.axes
+    assert not overlapping([*ticks(axes.yaxis), *axes.texts])
     costs, means = [10.0 * 3**i for i in range(count)], [98.0 + i for i in range(count)]
-    drawn = rendered(figures.costs(names, means, ends, costs, costs, "y"))
+    drawn = rendered(figures.costs(names, means, ends, costs, costs, "y", width=width))
     for axes in drawn.axes:
         assert not overlapping(ticks(axes.xaxis))
     history = [np.array([[0.5, 0.6], [0.4, 0.7]])] * count
-    rendered(figures.curves(names, history, [None] * count, "accuracy"))
-    rendered(figures.recalls(names, ["ankle boot"] * 10, np.full((count, 10), 98.0)))
+    rendered(figures.curves(names, history, [None] * count, "accuracy", width=width))
+    drawn = rendered(figures.recalls(names, [f"{LONG}{i}" for i in range(30)],
+                                     np.full((count, 30), 98.0), width=width))  # fmt: skip
+    assert not overlapping(ticks(drawn.axes[0].yaxis))
+    assert drawn.axes[0].bbox.height / drawn.dpi > 30 * 0.2  # room for a line of text a class
 
 
 def test_groups_show_each_run_its_mean_and_interval_best_on_top():
@@ -60,7 +66,7 @@ def test_groups_show_each_run_its_mean_and_interval_best_on_top():
     ((low, _), (high, _)) = mean[2][0].get_segments()[0]
     assert (low, high) == pytest.approx((0.5, 3.5))
     assert axes.yaxis_inverted()
-    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["1. a", "2. b"]
 
 
 def test_curves_end_where_the_first_run_of_a_group_did():
@@ -80,24 +86,101 @@ def test_costs_stand_at_their_seconds_and_parameters():
     assert [axes.get_xscale() for axes in drawn.axes] == ["log", "linear"]
 
 
-def test_recalls_write_each_value_into_its_cell():
-    (axes,) = figures.recalls(["a", "b"], ["0", "1", "2"], [[99, 98, 97], [96, 95, 94.44]]).axes
+def test_recalls_write_each_value_into_its_cell_a_row_a_class():
+    values = [[99, np.nan, 97], [96, np.nan, 94.44]]
+    (axes,) = figures.recalls(["a", "b"], ["0", "1", "2"], values).axes
     written = {(t.get_position()[1], t.get_position()[0]): t.get_text() for t in axes.texts}
-    assert written[0, 2] == "97.0"
-    assert written[1, 2] == "94.4"
-    assert axes.images[0].get_array()[1, 2] == pytest.approx(5.56)
+    assert written == {(0, 0): "99.0", (0, 1): "96.0", (1, 0): "-", (1, 1): "-", (2, 0): "97.0",
+                       (2, 1): "94.4"}  # fmt: skip
+    assert axes.images[0].get_array()[2, 1] == pytest.approx(5.56)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2"]
 
 
 def test_settings_have_a_panel_each_with_their_runs_and_lines():
-    norm = {"size=32": [(0, [1.0, 2.0]), (1, [3.0])], "size=64": [(0, [5.0])]}
-    panels = {"norm": (["after", "none"], norm), "size": (["32"], {"": [(0, [1.0])]})}
-    drawn = rendered(figures.settings(panels, "y"))
+    norm = {"size=32": [(0, 0, [1.0, 2.0]), (1, 1, [3.0])], "size=64": [(0, 2, [5.0])]}
+    size = {"norm=none": [(0, 0, [1.0, 2.0]), (1, 1, [3.0])], "norm=after": [(0, 2, [5.0])]}
+    panels = {"norm": (["after", "none"], 0, norm), "size": (["32", "64"], 2, size)}
+    drawn = rendered(figures.settings(panels, ["a", "b", "c"], "y"))
     first, second = drawn.axes
-    after, none, line, alone, point = first.lines
-    assert (list(line.get_xdata()), list(line.get_ydata())) == ([0, 1], [1.5, 3.0])
-    assert (list(after.get_ydata()), list(none.get_xdata())) == ([1, 2], [1])
-    assert (list(alone.get_ydata()), list(point.get_ydata())) == ([5], [5])
-    assert line.get_color() == after.get_color() != alone.get_color()
-    assert [text.get_text() for text in first.get_legend().get_texts()] == ["size=32", "size=64"]
-    assert second.get_legend() is None
+
+    def lines(axes):  # those that join
+        return [(list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines
+                if line.get_linestyle() == "-"]  # fmt: skip
+
+    assert lines(first) == []  # values without an order
+    assert lines(second) == [([0, 1], [1.5, 3.0])]
+    singles = [line for line in second.lines if line.get_alpha()]
+    assert [list(line.get_ydata()) for line in singles] == [[1, 2], [3], [5]]
     assert [axes.get_title() for axes in (first, second)] == ["norm", "size"]
+
+
+def test_lines_are_named_at_their_ends_without_overlap():
+    series = {f"depth={i}": [(0, i, [1.0 + i]), (1, i, [2.0 + i / 1000])] for i in range(5)}
+    panels = {"size": (["1", "2"], 2, series), "b": (["1"], 1, {"": [(0, 0, [1.0])]})}
+    drawn = rendered(figures.settings(panels, list("abcde"), "y"))
+    told = drawn.axes[0].texts
+    assert {text.get_text() for text in told} == set(series)
+    assert not overlapping(told)
+    box = drawn.axes[0].get_window_extent()
+    assert all(text.get_window_extent().x1 < box.x1 + 1 for text in told)
+
+
+@pytest.fixture
+def drawings(write_run, tmp_path):
+    """Groups of batch sizes and two kinds of norm, the figures by name; the third has no curve."""
+    for number, size in enumerate((1024, 10, 256, 32, 64)):
+        for norm in ("after", "none"):
+            for seed in range(2):
+                test = 0.9 - number / 50 - (norm == "none") / 100 + seed / 1000
+                write_run(f"{size}{norm}{seed}", seed=seed, val=test, test=test, model__norm=norm,
+                          data__batch_size=size)  # fmt: skip
+    for path in (tmp_path / "runs").glob("10after*/metrics.csv"):
+        path.unlink()
+    (table,) = arrange(gather.read(gather.find([str(tmp_path / "runs")]))[0])
+    histories, _ = drawing._histories(table, table.groups)
+    return {name: drawn for name, _, drawn in drawing.drawings(table, table.groups, histories)}
+
+
+SIZES = [10, 32, 64, 256, 1024]
+
+
+@pytest.mark.parametrize("name", ["settings", "curves", "costs"])
+def test_numbers_are_in_their_order_in_every_legend(name, drawings):
+    (legend,) = drawings[name]().legends
+    assert legend.get_title().get_text() == "norm \u00b7 batch_size"
+    expected = [f"{norm} \u00b7 {size}" for norm in ("after", "none") for size in SIZES]
+    expected.remove("after \u00b7 10") if name == "curves" else None
+    assert [text.get_text() for text in legend.get_texts()] == expected
+
+
+def test_numbers_are_in_their_order_on_axes(drawings):
+    panel = next(a for a in drawings["settings"]().axes if a.get_title() == "batch_size")
+    assert [label.get_text() for label in panel.get_xticklabels()] == [str(s) for s in SIZES]
+
+
+@pytest.mark.parametrize("width", [figures.WIDE, figures.NARROW])
+def test_a_group_has_one_colour_in_every_figure(drawings, width):
+    found = {}
+    for name in ("settings", "curves", "costs", "recalls"):
+        (legend,) = drawings[name](width=width).legends
+        for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True):
+            group = text.get_text().partition(". ")[2] or text.get_text()
+            found.setdefault(group, set()).add(handle.get_color())
+    (axes,) = drawings["groups"]().axes
+    for label, line in zip(axes.get_yticklabels(), axes.containers, strict=True):
+        found[label.get_text().partition(". ")[2]].add(line[0].get_color())
+    assert all(len(colors) == 1 for colors in found.values())
+    assert len({color for colors in found.values() for color in colors}) == 10
+
+
+def test_what_is_drawn_has_the_colour_of_its_legend(drawings):
+    figure = drawings["curves"]()
+    (axes,), (legend,) = figure.axes, figure.legends
+    assert ({line.get_color() for line in axes.lines}
+            == {handle.get_color() for handle in legend.legend_handles})  # fmt: skip
+    figure = drawings["costs"]()
+    first = figure.axes[0].containers[0][0]  # of the first group: 1024, after
+    colors = {t.get_text(): h.get_color() for t, h in zip(figure.legends[0].get_texts(),
+              figure.legends[0].legend_handles, strict=True)}  # fmt: skip
+    assert first.get_ydata()[0] == pytest.approx(90.05)
+    assert first.get_color() == colors["after \u00b7 1024"]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mnist_lab.comparison import gather, rendering
+from mnist_lab.comparison import figures, gather, rendering
 from mnist_lab.comparison.report import MAX_LISTED, Section
 from mnist_lab.comparison.tables import arrange
 
@@ -86,7 +86,7 @@ def test_markdown_tables_have_as_many_cells_in_each_row(write_run, written):
     text = (written() / "compare.md").read_text()
     rows = [line for line in text.splitlines() if line.startswith("|")]
     widths = {len(re.findall(r"(?<!\\)\|", line)) for line in rows}
-    assert widths == {12}
+    assert widths == {7, 12}  # of effects, and the leaderboard
     assert "<script>" not in text
     assert r"&lt;script&gt;alert(1)&lt;/script&gt;\|\`x\`$y$" in text
 
@@ -121,7 +121,7 @@ def test_fractions_are_drawn_and_told_in_percent(write_run, tmp_path):
     row = dict(zip(section.grids[0].header, section.grids[0].rows[0], strict=True))
     assert row["test/accuracy (%)"] == "92.00 \u00b1 1.41"
     assert (row["best"], row["worst"], row["s/epoch"]) == ("93.00", "91.00", "2.50")
-    assert section.answers == [
+    assert section.answers.lines == [
         "lenet: test/accuracy 92.00 % (95 % interval 79.29 to 104.71, 2 seeds)"
     ]
 
@@ -153,3 +153,34 @@ def test_names_of_files_neither_steer_a_terminal_nor_break_the_encoding(write_ru
         text = (out / name).read_bytes().decode()
         assert "\x1b" not in text
         assert text.count("x1b") >= 2
+
+
+@pytest.mark.parametrize("count", [2, 7, 12])
+def test_the_page_fits_wide_and_narrow_screens_and_its_figures_are_as_large_as_its_text(
+    count, write_run, written, browser
+):
+    for number in range(count):
+        optimizer, norm = ["adam", "sgd"][number % 2], ["after", "none"][number // 2 % 2]
+        for seed in range(2):
+            choice = {"_target_": f"torch.optim.{optimizer}", "_partial_": True, "lr": 0.001}
+            write_run(f"{number}{seed}", seed=seed, test=0.9 - number / 100 + seed / 1000,
+                      model__norm=norm, optimizer=choice,
+                      data__batch_size=2 ** (5 + number // 4))  # fmt: skip
+    address = (written() / "compare.html").as_uri()
+    page = browser.new_page()
+    for width, drawn in ((1280, figures.WIDE), (390, figures.NARROW)):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(address)
+        fits = "() => document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        assert page.evaluate(fits)
+        shown = page.evaluate(
+            "[...document.images].map(x => [x.clientWidth, x.closest('figure').clientWidth])"
+        )
+        assert len(shown) == (4 if count == 2 else 5)
+        text = 100 / 72 * figures.TEXT  # pixels of an inch's hundred
+        size = page.evaluate("getComputedStyle(document.querySelector('td')).fontSize")
+        assert text == pytest.approx(float(size.removesuffix("px")), rel=0.02)
+        for inside, card in shown:
+            assert inside == pytest.approx(100 * drawn, abs=1)  # neither enlarged nor made small
+            assert 0.8 * card < inside <= card
+    page.close()

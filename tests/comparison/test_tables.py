@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from mnist_lab.comparison import gather
+from mnist_lab.comparison import answers, gather
 from mnist_lab.comparison.gather import ComparisonError
 from mnist_lab.comparison.report import Section
 from mnist_lab.comparison.tables import arrange
@@ -110,8 +110,28 @@ def test_a_choice_of_none_has_a_name(write_run, below):
 def test_settings_that_change_together_are_one_and_said_to_be(write_run, below):
     for size, epochs in ((32, 2), (64, 4), (128, 8)):
         write_run(f"{size}", data__batch_size=size, trainer__max_epochs=epochs)
-    (setting,) = only(below).settings
-    assert (setting.key, setting.along) == ("data.batch_size", ("trainer.max_epochs",))
+    table = only(below)
+    size, epochs = table.settings
+    assert (size.key, size.along) == ("data.batch_size", ("trainer.max_epochs",))
+    assert (epochs.key, epochs.leader, epochs.along) == ("trainer.max_epochs", size.key, ())
+    assert {(e.setting, e.value) for e in answers.effects(table)} == {("batch_size", "32")}
+
+
+def test_a_searchs_trials_are_told_apart_by_all_that_was_chosen(write_run, below):
+    for number in range(3):
+        choice = {"_target_": "torch.optim.Adam", "_partial_": True, "lr": (number + 1) / 10,
+                  "weight_decay": (3 - number) / 100}  # fmt: skip
+        write_run(f"{number}", optimizer=choice, test=0.9 - number / 10)
+    table = only(below)
+    assert [setting.key for setting in table.settings] == ["optimizer.lr", "optimizer.weight_decay"]
+    names = {group.runs[0].folder.name: group.name for group in table.groups}
+    assert names == {
+        "0": "lr=0.1 weight_decay=0.03", "1": "lr=0.2 weight_decay=0.02",
+        "2": "lr=0.3 weight_decay=0.01",
+    }  # fmt: skip
+    assert "With optimizer.lr optimizer.weight_decay changes: their effects are one." in (
+        Section.of(table).notes
+    )
 
 
 def test_an_interpolations_second_copy_is_not_told(write_run, below):
@@ -124,8 +144,10 @@ def test_an_interpolations_second_copy_is_not_told(write_run, below):
 
 def test_names_that_would_be_equal_are_told_apart(write_run, below):
     for end in "ab":
-        write_run(end, model__norm="x" * 60 + end)
-    assert len({group.name for group in only(below).groups}) == 2
+        write_run(end, model__norm="x" * 60 + end + "x" * 60)
+    names = sorted(group.name for group in only(below).groups)
+    assert len(set(names)) == 2
+    assert [letter in name for letter, name in zip("ab", names, strict=True)] == [True, True]
 
 
 def test_a_datas_seed_of_its_own_is_a_setting(write_run, below):
@@ -165,8 +187,8 @@ def test_a_group_of_tested_and_untested_runs_tells_the_classes_of_the_former(wri
     write_run("b", seed=1, result=UNTESTED)
     write_run("c", seed=0, model__norm="none", result=UNTESTED)
     section = Section.of(only(below))
-    (told,) = section.classes
-    assert told.startswith("norm=after: best recognised is 0 (90.00 %), worst 2 (70.00 %)")
+    (told,) = section.classes.lines
+    assert told.startswith("1. best 0 (90.00 %), worst 2 (70.00 %)")
 
 
 def test_images_from_other_folders_are_other_data(write_run, below):
@@ -283,7 +305,7 @@ def test_where_runs_were_not_tested_all_are_compared_by_validation(write_run, be
     assert (second.scores.tolist(), second.runs[0].classes) == ([0.8], ())
     section = Section.of(table)
     assert "answers are about val/accuracy" in section.notes[0]
-    (answer,) = section.answers
+    (answer,) = section.answers.lines
     assert answer.startswith("batch_size=32 is 10.00 points ahead of batch_size=64; no interval")
     assert section.grids[0].rows[1][5:7] == ("-", "-")
 
