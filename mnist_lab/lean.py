@@ -32,9 +32,10 @@ def lean(trainer: L.Trainer, model: L.LightningModule) -> None:
 
     It names, times and calls each hook of each callback and of the model, even those that are
     as inherited; what isn't callable it leaves out. With the seven callbacks of
-    `conf/trainer/default.yaml` that is half of what it adds to a step.
+    `conf/trainer/default.yaml` that is half of what it adds to a step. A hook that somebody gave
+    an instance of its own (as `LambdaCallback` does), or put in Lightning's place, is called.
     """
-    if isinstance(trainer.profiler, PassThroughProfiler):  # type: ignore[attr-defined]  # set by the Trainer
+    if type(trainer.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]  # set by the Trainer
         trainer.profiler = NoProfiler()  # type: ignore[attr-defined]  # likewise
     callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # likewise
     if trainer.strategy.root_device.type == "cpu":
@@ -46,5 +47,6 @@ def lean(trainer: L.Trainer, model: L.LightningModule) -> None:
     step.__signature__ = inspect.signature(step)  # type: ignore[attr-defined]  # as `inspect` looks for it
     for owner, base in [(model, L.LightningModule), *((c, Callback) for c in callbacks)]:
         for name in _HOOKS:
-            if getattr(type(owner), name) is getattr(base, name):
+            called = getattr(getattr(owner, name), "__func__", None)  # None: the instance's own
+            if called is getattr(base, name) and called.__module__.startswith("lightning."):
                 setattr(owner, name, None)

@@ -1,8 +1,11 @@
+from collections import Counter
+from functools import partial
+
 import lightning.pytorch as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.profilers import SimpleProfiler
+from lightning.pytorch.callbacks import Callback, LambdaCallback
+from lightning.pytorch.profilers import PassThroughProfiler, SimpleProfiler
 
 from mnist_lab import run
 from mnist_lab.lean import lean
@@ -53,6 +56,46 @@ def test_training_is_the_same_and_every_hook_that_does_something_is_called(digit
     empty = trainer.callbacks[1]
     assert [getattr(empty, name) for name in STEP_HOOKS] == [None] * 3
     assert callable(counting.on_train_batch_end)
+
+
+def test_hooks_that_stand_on_an_instance_or_in_lightnings_place_are_called(
+    digits, tmp_path, monkeypatch
+):
+    calls = Counter()
+    monkeypatch.setattr(Callback, STEP_HOOKS[0], lambda *_: calls.update(["patched"]))
+    own = LambdaCallback(**{name: partial(count, calls, name) for name in STEP_HOOKS[1:]})
+    model = MLP(hidden=[4])
+    model.on_train_batch_end = partial(count, calls, "of the model")
+    trainer = L.Trainer(
+        max_epochs=1,
+        limit_train_batches=5,
+        accelerator="cpu",
+        default_root_dir=tmp_path,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        callbacks=[own],
+        profiler=(profiler := Timing()),
+    )
+    lean(trainer, model)
+    trainer.fit(model, datamodule=digits)
+    assert calls == {"patched": 5, "of the model": 5, **dict.fromkeys(STEP_HOOKS[1:], 5)}
+    assert profiler.steps == 5
+
+
+def count(calls, name, *_):
+    calls[name] += 1
+
+
+class Timing(PassThroughProfiler):
+    """Somebody's profiler that has taken the short way of a base."""
+
+    steps = 0
+
+    def profile(self, action_name):
+        self.steps += action_name == "run_training_batch"
+        return super().profile(action_name)
 
 
 def test_a_profiler_that_was_asked_for_still_profiles(digits, tmp_path):
