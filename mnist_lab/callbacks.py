@@ -12,6 +12,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
+from lightning.fabric.loggers.logger import Logger as AnyLogger  # LitLogger is one, and no other
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, ProgressBar
 from lightning.pytorch.loggers import Logger
@@ -26,7 +27,7 @@ from mnist_lab.processes import gathered
 log = logging.getLogger(__name__)
 
 
-def as_list(**named: Callback | Logger | None) -> list[Callback | Logger]:
+def as_list(**named: Callback | AnyLogger | None) -> list[Callback | AnyLogger]:
     """The values of a dictionary by name, without those that were set to null."""
     return [value for value in named.values() if value is not None]
 
@@ -126,12 +127,17 @@ class Console(ProgressBar):
 
 
 class History(Logger):
-    """`metrics.csv`: every value that is logged once per epoch, one row an epoch."""
+    """`metrics.csv`: every value that is logged once per epoch, one row an epoch.
+
+    What a callback logs past the model (`LearningRateMonitor`, say) comes without an epoch: the
+    last of each such value stands in the row of the epoch that is logged next.
+    """
 
     def __init__(self, folder: str) -> None:
         super().__init__()
         self.path = Path(folder) / "metrics.csv"
         self._rows: dict[int, dict[str, float]] | None = None
+        self._waiting: dict[str, float] = {}  # for their epoch
 
     @property
     def name(self) -> str:
@@ -155,8 +161,12 @@ class History(Logger):
             for key, value in metrics.items()
             if key != "epoch" and not key.endswith("_step") and not key.startswith("test/")
         }
+        if "epoch" not in metrics:
+            self._waiting.update(values)
+            return
         if not values:
             return
+        values, self._waiting = self._waiting | values, {}
         epoch = int(metrics["epoch"])
         if self._rows is None:  # a continued run's earlier epochs; one begun again is overwritten
             self._rows = self._read()

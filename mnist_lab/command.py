@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
@@ -80,6 +80,12 @@ def _sweep_folder(name: object) -> str:
     return f"outputs/sweeps/{moment() if name is None else name}"
 
 
+def as_typed(overrides: Sequence[str]) -> list[str]:
+    """Overrides with their `${...}`, which nothing can be put in place of before there is a job."""
+    given = OmegaConf.to_container(overrides) if isinstance(overrides, ListConfig) else overrides
+    return [str(each) for each in given or ()]
+
+
 MAX_JOB_NAME = 80  # characters
 
 
@@ -89,7 +95,7 @@ def job_name(overrides: Sequence[str]) -> str:
     The names and values of what determines its result, as `batch_size-32_seed-0`. A hash ends the
     name where it would be too long, or where a value (a path, a list) can't stand in a name.
     """
-    given = dict(text.lstrip("+").partition("=")[::2] for text in overrides)
+    given = dict(text.lstrip("+").partition("=")[::2] for text in as_typed(overrides))
     data = given.get("data")
     kept = {key: given[key] for key in sorted(given) if not without_influence(key, data)}
     last = {key: key.rpartition(".")[2] for key in kept}
@@ -216,6 +222,9 @@ def told(error: Exception) -> str:
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.parent_node is not None:
         known = [str(key) for key in cause.parent_node]
         return f"{cause.full_key}: no such setting{hint(str(cause.key), known)}"
+    if str(error).startswith("Error merging override ") and "ListConfig" in str(cause):
+        key, _, value = str(error).removeprefix("Error merging override ").partition("=")
+        return f"{key}: holds settings by name; a list takes their place with ~{key} +{key}={value}"
     if "An item is already at" in str(error):
         return f"{str(error).split(chr(39))[1]}: is set without a +"
     return str(error)

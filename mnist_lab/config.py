@@ -10,7 +10,7 @@ import json
 import logging
 import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +260,10 @@ def _check_value(value: Any, expected: Any, key: str) -> None:
             raise ConfigError(f"{key}._target_={value['_target_']}: must be a {names}")
         check(value, target, key + ".")
         return
+    if isinstance(value, list) and any(isinstance(v, Mapping) and "_target_" in v for v in value):
+        for index, each in enumerate(value):
+            _check_value(each, _element(expected), f"{key}[{index}]")
+        return
     from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
     if expected is Any:
@@ -270,10 +274,15 @@ def _check_value(value: Any, expected: Any, key: str) -> None:
         adapter = TypeAdapter[Any](expected)
     try:
         text = json.dumps(value)
-    except (TypeError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{key}: does not fit: {error}") from error
+    except TypeError:  # from Python: objects stand for themselves
+        text = None
     try:
-        adapter.validate_json(text, strict=True)
+        if text is None:
+            adapter.validate_python(value, strict=True)
+        else:
+            adapter.validate_json(text, strict=True)
     except ValidationError as error:
         told = dict.fromkeys(
             e["msg"].removeprefix("Input ") for e in error.errors() if "isinstance" not in e["msg"]
@@ -283,7 +292,17 @@ def _check_value(value: Any, expected: Any, key: str) -> None:
         named = [kind.__name__ for kind in kinds if isinstance(kind, type)]
         wanted = f"should be a {' or '.join(named)}" if len(named) == len(kinds) else "does not fit"
         wanted = wanted.replace("NoneType", "null")
-        raise ConfigError(f"{key}={value}: {' or '.join(told) or wanted}") from None
+        given = value if text is not None else type(value).__name__
+        raise ConfigError(f"{key}={given}: {' or '.join(told) or wanted}") from None
+
+
+def _element(expected: Any) -> Any:
+    """What a list that fits the type is a list of."""
+    for kind in typing.get_args(expected) or (expected,):
+        origin = typing.get_origin(kind)
+        if inspect.isclass(origin) and issubclass(origin, Iterable):
+            return typing.get_args(kind)[0]
+    return Any  # a constructor that gives no types
 
 
 def _locate(dotted: str, key: str) -> Callable[..., Any]:

@@ -3,21 +3,22 @@
 import contextlib
 import logging
 import time
+import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as L
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.loggers.logger import Logger
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import OmegaConf
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mnist_lab import Diverged, LabError, config, pictures, record, report
+from mnist_lab import Diverged, LabError, config, parts, pictures, record, report
 from mnist_lab.callbacks import Predictions
 from mnist_lab.continuation import LastCheckpoint
 from mnist_lab.dashboard import Dashboard
@@ -80,17 +81,23 @@ def default_trainer(
 ) -> L.Trainer:
     """The trainer of `conf/trainer/default.yaml`, with these of its settings changed.
 
+    Callbacks and loggers come as a dictionary by name, `callbacks={"rate": LearningRateMonitor()}`,
+    and stand beside the others (or in the place of the one of that name, with None for none);
+    a list replaces all of them.
+
     Raises:
         ConfigError: a setting that Lightning's Trainer doesn't have, or a value that doesn't fit.
     """
     quieten()
     default = OmegaConf.load(Path(config.CONF) / "trainer" / "default.yaml")
     root = {"monitor": monitor, "mode": mode, "checkpoint_every_n_steps": None}
-    cfg = OmegaConf.create({**root, "trainer": OmegaConf.merge(default, settings)})
+    cfg = OmegaConf.create({**root, "trainer": default}, flags={"allow_objects": True})
+    for key, value in settings.items():
+        OmegaConf.update(cfg, f"trainer.{key}", value, merge=isinstance(value, Mapping))
     plain = config.in_folder(config.to_plain(cfg), Path(folder))
     config.check(plain["trainer"], L.Trainer, "trainer.")
-    trainer: L.Trainer = config.build(plain)["trainer"]
-    return trainer
+    built: L.Trainer = config.build(plain)["trainer"]
+    return built
 
 
 def train(
@@ -131,15 +138,18 @@ def train(
     _check(data, model, trainer, test)
     if not resume and (folder / "config.yaml").exists():
         raise LabError(f"{folder}: holds a run of the command; give another folder")
-    trainer.strategy.checkpoint_io = checkpoint.CheckpointIO()
+    trainer.strategy.checkpoint_io = checkpoint.CheckpointIO(folder)
     last = folder / "checkpoints" / "last.ckpt"
     resumed = last if resume and last.exists() else None
     done = checkpoint.step_to_continue_from(resumed, model) if resumed is not None else 0
-    if resumed is None and init_from is not None:
+    if resumed is not None:
+        parts.prepare_to_continue(trainer)
+    elif init_from is not None:
         checkpoint.init_from(model, init_from)
     folder.mkdir(parents=True, exist_ok=True)
     _append_to_dashboard(trainer, done)
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks.sort(key=lambda each: isinstance(each, LastCheckpoint))  # it holds the others' states
     dashboard = next((each for each in callbacks if isinstance(each, Dashboard)), None)
     if resumed is None and dashboard is not None:
         dashboard.open(trainer, model, data)
@@ -196,6 +206,8 @@ def train(
 
 def _check(data: DataModule, model: Classifier, trainer: L.Trainer, test: bool) -> None:
     """What none of them can know alone."""
+    parts.check_model(model)
+    parts.check_callbacks(trainer)
     if len(data.classes) != model.num_classes:
         raise LabError(
             f"model.num_classes={model.num_classes}: {data.source.name} has {len(data.classes)}"
@@ -224,11 +236,23 @@ def _check(data: DataModule, model: Classifier, trainer: L.Trainer, test: bool) 
 
 @contextlib.contextmanager
 def _misconfigured() -> Iterator[None]:
-    """What the Trainer finds only when it sees the data is the user's, too."""
+    """What Lightning finds only when it sees model and data is the user's, too."""
     try:
         yield
-    except MisconfigurationException as error:
-        raise LabError(f"trainer: {' '.join(str(error).split())}") from error
+    except (LabError, OSError):
+        raise
+    except Exception as error:  # any that Lightning raises, of whatever type
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        while frames[-1].f_code.co_name == "__getattr__":  # of a model that lacks something
+            frames.pop()
+        owners = [frame.f_locals.get("self") for frame in frames]
+        logger = next((owner for owner in owners if isinstance(owner, Logger)), None)
+        foreign = logger is not None and type(logger).__module__.startswith("lightning.")
+        if not (foreign or frames[-1].f_globals["__name__"].startswith("lightning.")):
+            raise
+        owner = logger if foreign else owners[-1]
+        part = type(owner).__name__ if isinstance(owner, L.Callback | Logger) else "trainer"
+        raise LabError(f"{part}: {' '.join(str(error).split())}") from error
 
 
 def _append_to_dashboard(trainer: L.Trainer, step: int) -> None:

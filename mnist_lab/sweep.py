@@ -84,7 +84,7 @@ def _opened(cfg: DictConfig) -> Sweep:
     hydra = cfg.hydra
     params = [f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()]
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    overrides = parser.parse_overrides([*params, *hydra.overrides.task])
+    overrides = parser.parse_overrides([*params, *command.as_typed(hydra.overrides.task)])
     folder = Path(hydra.sweep.dir)
     if hydra.sweeper._target_.endswith(".OptunaSweeper") and find_spec("optuna") is None:
         raise SweepError("hydra/sweeper=optuna: needs optuna; pip install mnist-lab[sweep]")

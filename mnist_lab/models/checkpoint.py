@@ -31,7 +31,14 @@ class CheckpointError(FileOrSettingError):
 
 
 class CheckpointIO(TorchCheckpointIO):
-    """How the Trainer writes and reads checkpoints: whole, sealed, and never executing anything."""
+    """How the Trainer writes and reads checkpoints: whole, sealed, and never executing anything.
+
+    Args:
+        folder: the run's; below it no checkpoint is written once it has vanished.
+    """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = None if folder is None else Path(folder).absolute()
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
@@ -50,8 +57,14 @@ class CheckpointIO(TorchCheckpointIO):
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         content = buffer.getbuffer()
-        Path(path).parent.mkdir(exist_ok=True)  # but not the run's folder, should it have vanished
-        with whole(Path(path), "wb") as file:
+        path = Path(path)
+        if (
+            self.folder is None
+            or self.folder not in path.absolute().parents
+            or self.folder.is_dir()
+        ):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with whole(path, "wb") as file:
             file.write(content)
             file.write(_SEAL + hashlib.sha256(content).hexdigest().encode())
 

@@ -257,10 +257,15 @@ class Classifier(L.LightningModule):
             "class": f"{type(self).__module__}.{type(self).__qualname__}",
             "data": datamodule.description() if datamodule is not None else None,
             "tally": gathered(self._tally.state()),
+            "frozen": [name for name, p in self.named_parameters() if not p.requires_grad],
             "metrics": {k: shortest(v) for k, v in self.trainer.callback_metrics.items()},
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        frozen = checkpoint["mnist_lab"].get("frozen")  # not in checkpoints of earlier versions
+        if frozen is not None:  # as callbacks had it, which freeze and unfreeze as epochs go by
+            for name, parameter in self.named_parameters():
+                parameter.requires_grad_(name not in frozen)
         tallies = checkpoint["mnist_lab"]["tally"]
         if len(tallies) == self.trainer.world_size:
             self._tally.restore(tallies[self.trainer.global_rank])
