@@ -52,17 +52,50 @@ def whole(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
         os.close(folder)
 
 
+_SPLIT = re.compile(
+    r"(?:(train|training)|(val|valid|validation|dev)|(test|testing))(?:[ _-]?(?:set|data|images))?",
+    re.IGNORECASE,
+)
+
+
+def split_folders(root: str) -> dict[str, Path]:
+    """The folders in `root` that are splits, by `train`, `val` and `test`; none if all are classes.
+
+    Raises:
+        FileOrSettingError: they can't be listed, or it is in doubt what they are.
+    """
+    folder = Path(root).expanduser()
+    try:
+        inner = [each for each in folder.iterdir() if each.is_dir() and each.name[0] != "."]
+    except OSError as error:
+        raise FileOrSettingError(f"data.root={root}: {error.strerror}") from error
+    names = sorted(each.name for each in inner)
+    found = {each: match for each in inner if (match := _SPLIT.fullmatch(each.name))}
+    if not found:
+        if len(inner) == 1 and any(each.is_dir() for each in inner[0].iterdir()):
+            told = f"holds {names[0]} alone; data.root={folder / names[0]} has the classes"
+            raise FileOrSettingError(f"data.root={root}: {told}")
+        return {}
+    kinds = ("train", "val", "test")
+    splits = {kinds[(match.lastindex or 1) - 1]: each for each, match in found.items()}
+    if len(splits) < len(inner) or "train" not in splits or len(splits) == 1:
+        told = ", ".join(names[:6]) + ", ..." * (len(names) > 6)
+        raise FileOrSettingError(
+            f"data.root={root}: holds {told}; should hold a folder for each class, or splits "
+            "alone: train, and val or test or both"
+        )
+    return splits
+
+
 def class_names(root: str) -> list[str]:
-    """The names of the folders in `root`, or in `root/train` beside `root/test`: classes of images.
+    """The names of the folders in `root`, or in that of its training split: classes of images.
 
     They are sorted, as torchvision's ImageFolder has them; hidden folders are none.
 
     Raises:
         FileOrSettingError: there are none, or a name can't be written down.
     """
-    folder = Path(root).expanduser()
-    if (folder / "train").is_dir() and (folder / "test").is_dir():
-        folder = folder / "train"
+    folder = split_folders(root).get("train", Path(root).expanduser())
     try:
         found = [path.name for path in folder.iterdir() if path.is_dir()]
     except OSError as error:

@@ -1,5 +1,6 @@
 """The command `python -m mnist_lab.predict`: labels for images that have none."""
 
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,14 +36,19 @@ def predict(
     batch_size: int = 500,
     device: str = "auto",
     trust: tuple[str, ...] | list[str] = (),
+    invert: bool | None = None,
+    scale: float | None = None,
+    transpose: bool | None = None,
 ) -> int:
     """Write the table of predictions; how many there are.
 
     Args:
         checkpoint: a run's folder, or a checkpoint.
-        input: a picture, a folder of pictures, an IDX file, or a table in Kaggle's form.
+        input: a picture, a folder of pictures, an IDX file, or a table, as text or array.
         format: `csv` has the columns file (or index, from 0), prediction (the class's name),
             confidence and p0, p1, ...; `kaggle` has ImageId, from 1, and Label.
+        invert, scale, transpose: what to do to the images of a table or IDX file; where it isn't
+            said, ones that look unlike those trained on are refused, or told.
 
     Raises:
         LabError: a file or a setting that cannot be used; there is no output then. Unreadable
@@ -52,6 +58,8 @@ def predict(
     if target.is_dir() or (target.exists() and not overwrite):
         remedy = "is a folder" if target.is_dir() else "exists; overwrite=true replaces it"
         raise FileOrSettingError(f"output={target}: {remedy}")
+    if scale is not None and not 0 < scale < math.inf:
+        raise FileOrSettingError(f"scale must be positive, not {scale}")
     if batch_size < 1:
         raise FileOrSettingError(f"batch_size must be at least 1, not {batch_size}")
 
@@ -60,9 +68,24 @@ def predict(
     from mnist_lab import trained
     from mnist_lab.data.inputs import open_images
     from mnist_lab.files import whole
+    from mnist_lab.likeness import Remedies
 
-    images = open_images(Path(input), batch_size)
-    model, classes, _ = trained.load(checkpoint, device, trust)
+    network = trained.load(checkpoint, device, trust)
+    model, classes = network.model, network.classes
+    if len(model.mean) != 1:
+        raise FileOrSettingError(
+            f"checkpoint={checkpoint}: takes images of {len(model.mean)} channels; predict reads "
+            "grey ones"
+        )
+    remedies = Remedies(invert, transpose, scale)
+    images = open_images(Path(input), batch_size, classes=len(classes), scale=scale)
+    if images.names is not None and remedies != Remedies():
+        raise FileOrSettingError(
+            "invert, scale and transpose are for tables and IDX files; pictures are brought into "
+            "form by themselves"
+        )
+    if images.understood:
+        print(f"{input} is read thus: {'; '.join(images.understood)}")
     if images.others:
         names = ", ".join(path.name for path in images.others[:3])
         more = f" and {len(images.others) - 3} more" if len(images.others) > 3 else ""
@@ -73,7 +96,12 @@ def predict(
             whole(target, "wb") as file,
             tqdm(total=images.total, unit=" images", disable=None) as bar,
         ):
-            for places, batch in images.batches:
+            for places, found in images.batches:
+                batch = remedies(found)
+                if not done and images.names is None:
+                    odd = remedies.examine(batch, network, f"input={input}")
+                    if odd is not None:
+                        print(odd, file=sys.stderr)
                 if format == "kaggle":
                     table = _submission(places, _probabilities(model, batch), classes)
                 else:

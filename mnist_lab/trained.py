@@ -1,11 +1,13 @@
 """A trained network as commands take it: on a device, with the names of its classes."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 
 from mnist_lab import FileOrSettingError, models
+from mnist_lab.data.typical import Typical
 from mnist_lab.models import CheckpointError, Classifier
 
 
@@ -17,6 +19,8 @@ class Trained(NamedTuple):
     """In the order of their labels; numbers, unless the checkpoint says their names."""
     data: dict[str, Any] | None
     """As `DataModule.description` gave it; None of a network that was trained on none."""
+    typical: Typical | None
+    """What its training images look like; None where the checkpoint doesn't say it."""
 
 
 def load(checkpoint: str, device: str = "auto", trust: Sequence[str] = ()) -> Trained:
@@ -32,10 +36,29 @@ def load(checkpoint: str, device: str = "auto", trust: Sequence[str] = ()) -> Tr
         model = models.load(checkpoint, device, trust)
     except (RuntimeError, AssertionError) as error:  # what torch makes of a device's name
         raise FileOrSettingError(f"device={device}: {str(error).splitlines()[0]}") from error
-    data = models.read(checkpoint)["mnist_lab"].get("data")
+    about = models.read(checkpoint)["mnist_lab"]
+    data, typical = about.get("data"), about.get("typical")
+    if typical is not None:
+        typical = _typical(typical, f"{checkpoint}: its training images", len(model.mean))
     if data is None:
-        return Trained(model, [str(label) for label in range(model.num_classes)], None)
+        return Trained(model, [str(label) for label in range(model.num_classes)], None, typical)
     classes = data.get("classes") if isinstance(data, dict) else None
     if isinstance(classes, list) and len(classes) == model.num_classes:
-        return Trained(model, [str(name) for name in classes], data)
+        return Trained(model, [str(name) for name in classes], data, typical)
     raise CheckpointError(f"{checkpoint}: its classes have no names that fit")
+
+
+def _typical(stored: Any, what: str, channels: int) -> Typical:
+    """As `DataModule.typical` gave it, from a file that nobody vouches for."""
+    try:
+        found = Typical(**stored)
+        low, deviation = map(float, found.distance)
+        means, peak = found.means, int(found.peak)
+        good = means.dtype == torch.uint8 and means.ndim == 4 and means.shape[1] == channels
+        good &= min(means.shape) > 0 and math.isfinite(low + deviation) and 0 < peak < 256
+        good &= means.untyped_storage().nbytes() >= means.numel()
+    except (AttributeError, OverflowError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{what} are not described: {error}") from error
+    if not good:
+        raise CheckpointError(f"{what} are not described")
+    return Typical(means, (low, deviation), peak)

@@ -43,3 +43,7 @@ class Source(ABC):
     @abstractmethod
     def read(self, root: Path, split: Split) -> tuple[Tensor, Tensor]:
         """Images `(N, C, H, W)` uint8 and labels `(N,)` int64 of one split."""
+
+    def validation(self, root: Path) -> tuple[Tensor, Tensor] | None:
+        """Likewise of a validation split that the dataset has; None: it is cut from train."""
+        return None

@@ -1,5 +1,6 @@
 """The LightningDataModule: split, statistics, loaders."""
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,15 +13,18 @@ from torch import Tensor
 from mnist_lab.data.base import DataError, Source, Split
 from mnist_lab.data.loader import TensorLoader
 from mnist_lab.data.split import count, stratified
+from mnist_lab.data.typical import Typical
 
+log = logging.getLogger(__name__)
 Transform = Callable[[Tensor], Tensor]
 
 
 class DataModule(L.LightningDataModule):
     """A source's images, split into train, validation and test, resident in memory.
 
-    The source's test split stays the test split. Validation is cut from train by `split_seed`,
-    stratified by label; it is the same for every model and every run's seed.
+    The source's test split stays the test split, and its validation split, if it has one, that of
+    validation. Else this is cut from train by `split_seed`, stratified by label; it is the same for
+    every model and every run's seed.
 
     Args:
         source: where images come from.
@@ -70,6 +74,7 @@ class DataModule(L.LightningDataModule):
         self._tensors: dict[str, tuple[Tensor, Tensor]] = {}
         self._form: Transform | None = None
         self._formed: dict[str, Tensor] = {}
+        self._typical: Typical | None = None
         self._prepared = False
         if "train" in source.sizes:
             self._counts(source.sizes["train"])
@@ -97,14 +102,18 @@ class DataModule(L.LightningDataModule):
         start = time.perf_counter()
         if stage in ("fit", "validate") and "train" not in self._tensors:
             images, labels = self._read("train")
+            given = self.source.validation(self.root)
+            if given is not None and not self.has_validation:
+                log.info("data.val_size=0: the validation split of %s is not used", self.root)
+                given = None
             try:
-                val_count, train_count = self._counts(len(labels))
+                val_count, train_count = self._counts(len(labels), given is not None)
             except ValueError as error:  # of a source whose size is known only now
                 raise DataError(f"data.{error}") from None
             val, rest = stratified(labels, val_count, self.split_seed)
             kept, _ = stratified(labels[rest], train_count, self.split_seed)
-            for name, chosen in (("val", val), ("train", rest[kept])):
-                self._tensors[name] = self._place(images[chosen], labels[chosen])
+            self._tensors["val"] = self._place(*(given or (images[val], labels[val])))
+            self._tensors["train"] = self._place(images[rest[kept]], labels[rest[kept]])
         if stage == "test" and "test" not in self._tensors:
             self._tensors["test"] = self._place(*self._read("test"))
         self.seconds += time.perf_counter() - start
@@ -138,6 +147,12 @@ class DataModule(L.LightningDataModule):
         mean = (weights * values).sum(1)
         variance = (weights * (values - mean.unsqueeze(1)).square()).sum(1)
         return mean.float(), variance.sqrt().float()
+
+    def typical(self) -> Typical:
+        """What the images of the training split look like."""
+        if self._typical is None:
+            self._typical = Typical.of(*self.tensors("train"), len(self.classes))
+        return self._typical
 
     def description(self) -> dict[str, Any]:
         """What identifies the dataset and its split, as plain values."""
@@ -219,9 +234,9 @@ class DataModule(L.LightningDataModule):
             told = str(error).splitlines()[0]
             raise DataError(f"data.device={self.device}: cannot be used: {told}") from error
 
-    def _counts(self, available: int) -> tuple[int, int]:
-        """How many images validation and training get of those available."""
-        val = count("val_size", self.val_size, available)
+    def _counts(self, available: int, given: bool = False) -> tuple[int, int]:
+        """How many images validation, unless it is given, and training get of those available."""
+        val = 0 if given else count("val_size", self.val_size, available)
         train = available - val
         if train < 1:
             raise ValueError(f"val_size={self.val_size} leaves nothing of {available} to train on")

@@ -5,13 +5,14 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from mnist_lab.data.base import FileError
 
 Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+Numbers = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
 
 def read_idx(path: Path) -> Bytes:
@@ -33,8 +34,13 @@ def read_idx(path: Path) -> Bytes:
         raise FileError(f"{path}: {error.strerror}") from error
 
 
-def idx_batches(file: IO[bytes], path: Path, size: int) -> tuple[int, Iterator[Bytes]]:
+def idx_batches(
+    file: IO[bytes], path: Path, size: int, scale: float = 1
+) -> tuple[int, Iterator[Bytes]]:
     """How many images an open file has, unpacked or not, and batches `(size, 28, 28)` of them.
+
+    Args:
+        scale: what their pixels are multiplied by.
 
     Raises:
         FileError: it isn't an IDX file of such images, or (from the batches) its length differs.
@@ -49,11 +55,27 @@ def idx_batches(file: IO[bytes], path: Path, size: int) -> tuple[int, Iterator[B
             content = file.read(count * 28 * 28)
             if len(content) < count * 28 * 28:
                 raise FileError(f"{path}: ends before the last of its {shape[0]} images")
-            yield np.frombuffer(content, np.uint8).reshape(count, 28, 28)
+            pixels = as_bytes(np.frombuffer(content, np.uint8), scale)
+            if pixels is None:
+                raise FileError(f"{path}: a pixel times {scale:g} is no number from 0 to 255")
+            yield pixels.reshape(count, 28, 28)
         if file.read(1):
             raise FileError(f"{path}: goes on after the last of its {shape[0]} images")
 
     return shape[0], batches()
+
+
+def as_bytes(values: Numbers, scale: float = 1) -> Bytes | None:
+    """Numbers times `scale` as bytes; None if one is no whole number from 0 to 255.
+
+    What another scale than 1 makes is rounded.
+    """
+    if values.dtype == np.uint8 and scale == 1:
+        return values
+    scaled = values.astype(np.float64) * scale
+    rounded = np.rint(scaled)
+    good = (rounded >= 0) & (rounded <= 255) & ((rounded == scaled) | (scale != 1))
+    return rounded.astype(np.uint8) if bool(good.all()) else None
 
 
 def _shape(file: IO[bytes], path: Path) -> tuple[int, ...]:

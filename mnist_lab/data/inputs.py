@@ -1,23 +1,22 @@
 """Images without labels: whatever holds some, in batches, of which two are in memory at a time."""
 
 import contextlib
-import gzip
-import zlib
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from mnist_lab.data.base import FileError
 from mnist_lab.data.idx import Bytes, idx_batches
+from mnist_lab.data.packed import unpacked
 from mnist_lab.data.pictures import SUFFIXES, pictures_in, read_pictures
-from mnist_lab.data.tables import table_batches
+from mnist_lab.data.tables import open_table, seems_a_table
 
-_GZIP, _IDX = b"\x1f\x8b", b"\0\0\x08"
+_IDX = b"\0\0\x08"
 
 
 @dataclass
@@ -31,6 +30,7 @@ class Images:
         names: of the pictures, by their place; None for the images of one file.
         refused: the pictures left out so far, and why.
         others: files beside the pictures that are none.
+        understood: how a table is read, as far as that isn't plainly Kaggle's form.
     """
 
     batches: Iterator[tuple[Tensor, Tensor]]
@@ -38,12 +38,18 @@ class Images:
     names: list[str] | None = None
     refused: list[FileError] = field(default_factory=list)
     others: list[Path] = field(default_factory=list)
+    understood: list[str] = field(default_factory=list)
 
 
-def open_images(path: Path, size: int) -> Images:
-    """The images in a picture, a folder, an IDX file or a table in Kaggle's form, by what it is.
+def open_images(path: Path, size: int, *, classes: int = 10, scale: float | None = None) -> Images:
+    """The images in a picture, a folder, an IDX file or a table, by what it is.
 
-    The last two may be gzipped; the labels of a table are not looked at.
+    The last two may be packed (`packed.unpacked`); the labels of a table are not looked at.
+
+    Args:
+        size: of the batches.
+        classes: how many there are, by which a table's labels are known where nothing names them.
+        scale: what the values of a table or IDX file are multiplied by.
 
     Raises:
         FileError: there is nothing, or nothing of the kind.
@@ -54,22 +60,23 @@ def open_images(path: Path, size: int) -> Images:
             raise FileError(f"{path}: holds no pictures ({', '.join(SUFFIXES)})")
         names = [str(picture.relative_to(path)) for picture in pictures]
         return _pictures(pictures, names, others, size)
-    with _told(path):
-        if path.suffix.lower() in SUFFIXES:
+    if path.suffix.lower() in SUFFIXES:
+        try:
             path.stat()
-            return _pictures([path], [path.name], [], size)
-        with contextlib.ExitStack() as stack:
-            file: Any = stack.enter_context(open(path, "rb"))
-            if file.peek(2)[:2] == _GZIP:
-                file = stack.enter_context(gzip.open(file))
-            if file.peek(3)[:3] == _IDX:
-                total, arrays = idx_batches(file, path, size)
-            elif b"pixel" not in file.peek(1 << 10) and ".csv" not in path.suffixes:
-                raise FileError(f"{path}: neither picture nor IDX file nor table in Kaggle's form")
-            else:
-                total, tables = None, table_batches(file, path, size)[1]
-                arrays = (images for _, images in tables)
-            return Images(_ahead(_placed(path, arrays, stack.pop_all())), total)
+        except OSError as error:
+            raise FileError(f"{path}: {error.strerror}") from error
+        return _pictures([path], [path.name], [], size)
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(unpacked(path))
+        if isinstance(file, zipfile.ZipFile) or seems_a_table(file, path):
+            table = open_table(file, path, size, classes=classes, labels=False, scale=scale)
+            arrays: Iterator[Bytes] = (images for _, images in table.batches)
+            batches = _ahead(_placed(arrays, stack.pop_all()))
+            return Images(batches, None, understood=table.understood)
+        if file.peek(3)[:3] != _IDX:
+            raise FileError(f"{path}: neither picture nor IDX file nor table of pixels")
+        total, arrays = idx_batches(file, path, size, 1 if scale is None else scale)
+        return Images(_ahead(_placed(arrays, stack.pop_all())), total)
 
 
 def _pictures(paths: list[Path], names: list[str], others: list[Path], size: int) -> Images:
@@ -86,10 +93,10 @@ def _pictures(paths: list[Path], names: list[str], others: list[Path], size: int
 
 
 def _placed(
-    path: Path, arrays: Iterator[Bytes], stack: contextlib.ExitStack
+    arrays: Iterator[Bytes], stack: contextlib.ExitStack
 ) -> Iterator[tuple[Tensor, Tensor]]:
     place = 0
-    with stack, _told(path):
+    with stack:
         for array in arrays:
             images = torch.from_numpy(array.copy()).unsqueeze(1)  # its own: a file's is read-only
             yield torch.arange(place, place + len(array)), images
@@ -103,14 +110,3 @@ def _ahead(batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, T
         while (batch := coming.result()) is not None:
             coming = pool.submit(next, batches, None)
             yield batch
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """What a file system or a packed file raises, as ours."""
-    try:
-        yield
-    except OSError as error:
-        raise FileError(f"{path}: {error.strerror or error}") from error
-    except (EOFError, zlib.error) as error:
-        raise FileError(f"{path}: {error}") from error

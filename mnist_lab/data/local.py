@@ -12,7 +12,7 @@ from mnist_lab.data.base import DataError, Source, Split
 from mnist_lab.data.pictures import pictures_in, read_pictures
 from mnist_lab.data.split import count, stratified
 from mnist_lab.data.tables import read_table
-from mnist_lab.files import class_names
+from mnist_lab.files import class_names, split_folders
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ class _LocalSource(Source):
     def __init__(self, name: str, classes: list[str], test_size: int | float) -> None:
         super().__init__(name, classes, {})
         self.test_size = test_size
-        self._splits: dict[Path, dict[Split, tuple[Tensor, Tensor]]] = {}
+        self._splits: dict[Path, dict[str, tuple[Tensor, Tensor]]] = {}
 
     def prepare(self, root: Path, mirror: str | None) -> None:
         self._splits[root] = self._load(root)
@@ -33,11 +33,16 @@ class _LocalSource(Source):
             self.prepare(root, None)
         return self._splits[root][split]
 
-    @abstractmethod
-    def _load(self, root: Path) -> dict[Split, tuple[Tensor, Tensor]]:
-        """Both splits."""
+    def validation(self, root: Path) -> tuple[Tensor, Tensor] | None:
+        if root not in self._splits:
+            self.prepare(root, None)
+        return self._splits[root].get("val")
 
-    def _divided(self, images: Tensor, labels: Tensor) -> dict[Split, tuple[Tensor, Tensor]]:
+    @abstractmethod
+    def _load(self, root: Path) -> dict[str, tuple[Tensor, Tensor]]:
+        """`train` and `test`, and `val` if there is such a split."""
+
+    def _divided(self, images: Tensor, labels: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """A part of the images, the same in every run, as test split."""
         try:
             assert self.test_size is not None
@@ -61,16 +66,40 @@ class KaggleSource(_LocalSource):
     def __init__(self, name: str = "kaggle", test_size: int | float = 0.1) -> None:
         super().__init__(name, [str(digit) for digit in range(10)], test_size)
 
-    def _load(self, root: Path) -> dict[Split, tuple[Tensor, Tensor]]:
-        labels, images = read_table(root / "train.csv", len(self.classes))
+    def _load(self, root: Path) -> dict[str, tuple[Tensor, Tensor]]:
+        path = _train_table(root)
+        labels, images, understood = read_table(path, len(self.classes))
+        if understood:
+            log.info("%s is read thus: %s", path, "; ".join(understood))
+        there = np.bincount(labels, minlength=len(self.classes))
+        if absent := [name for name, count in zip(self.classes, there, strict=True) if not count]:
+            log.info("%s: no images of %s", path, ", ".join(absent))
         return self._divided(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).long())
+
+
+def _train_table(root: Path) -> Path:
+    """`train.csv`, or where there is none, the one file that is it in another form or packed."""
+    path = root / "train.csv"
+    if path.exists() or not root.is_dir():
+        return path
+    forms = {
+        f".{kind}{packing}" for kind in ("csv", "tsv") for packing in ("", ".gz", ".bz2", ".zip")
+    }
+    forms |= {".zip", ".npy", ".npz"}
+    found = sorted(
+        each for each in root.iterdir() if each.name.lower().removeprefix("train") in forms
+    )
+    if len(found) > 1:
+        raise DataError(f"{root}: which of {', '.join(each.name for each in found)} is meant?")
+    return found[0] if found else path
 
 
 class FolderSource(_LocalSource):
     """Pictures in a folder for each class, brought into MNIST's form (`pictures.read_picture`).
 
-    `train/` and `test/` with such folders are the splits; where they aren't, a part of the
-    pictures, the same in every run and never trained on, is the test split.
+    Folders called train, val and test (or training, valid, ...) with such folders are the splits.
+    Without one for the test, a part of the pictures to train on, the same in every run and never
+    trained on, is the test split.
 
     Args:
         classes: the folders' names in order, as `files.class_names` finds them.
@@ -82,10 +111,20 @@ class FolderSource(_LocalSource):
     ) -> None:
         super().__init__(name, classes, test_size)
 
-    def _load(self, root: Path) -> dict[Split, tuple[Tensor, Tensor]]:
-        if (root / "train").is_dir() and (root / "test").is_dir():
-            return {"train": self._pictures(root / "train"), "test": self._pictures(root / "test")}
-        return self._divided(*self._pictures(root))
+    def _load(self, root: Path) -> dict[str, tuple[Tensor, Tensor]]:
+        folders = split_folders(str(root))
+        read = {split: self._pictures(each) for split, each in folders.items()}
+        splits = read or {"train": self._pictures(root)}
+        if "test" not in splits:
+            splits |= self._divided(*splits["train"])
+        told = [
+            f"{split}: {len(splits[split][1])} pictures "
+            + (f"of {folders[split].name}" if split in folders else "kept of the others")
+            for split in ("train", "val", "test")
+            if split in splits
+        ]
+        log.info("%s: %d classes; %s", root, len(self.classes), ", ".join(told))
+        return splits
 
     def _pictures(self, folder: Path) -> tuple[Tensor, Tensor]:
         found = class_names(str(folder))

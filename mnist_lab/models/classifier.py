@@ -256,6 +256,7 @@ class Classifier(L.LightningModule):
         checkpoint["mnist_lab"] = {
             "class": f"{type(self).__module__}.{type(self).__qualname__}",
             "data": datamodule.description() if datamodule is not None else None,
+            "typical": datamodule.typical()._asdict() if datamodule is not None else None,
             "tally": gathered(self._tally.state()),
             "frozen": [name for name, p in self.named_parameters() if not p.requires_grad],
             "metrics": {k: shortest(v) for k, v in self.trainer.callback_metrics.items()},

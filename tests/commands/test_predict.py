@@ -1,9 +1,12 @@
 """`python -m mnist_lab.predict`: the same labels from whatever holds the images."""
 
+import bz2
 import csv
 import gzip
+import io
 import struct
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -53,6 +56,16 @@ def images():
     return Digits().read(None, "test")[0].squeeze(1).numpy()
 
 
+def save(model, path):
+    """As a run does, without one."""
+    content = {
+        "state_dict": model.state_dict(),
+        "hyper_parameters": dict(model.hparams),
+        "mnist_lab": {"class": f"{type(model).__module__}.{type(model).__name__}", "data": None},
+    }
+    torch.save(content, path)
+
+
 def expected(folder, images):
     """What the bare network says: probabilities `(N, K)`."""
     with torch.inference_mode():
@@ -82,7 +95,18 @@ def as_pngs(folder, images):
         Image.fromarray(each).save(folder / f"{i:05}.png")
 
 
+def zipped(name, content):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, content)
+    return packed.getvalue()
+
+
 def write_inputs(folder, images):
+    np.save(folder / "x.npy", images)
+    np.savez_compressed(folder / "x.npz", x=images, y=np.zeros(len(images)))
+    (folder / "x.idx.bz2").write_bytes(bz2.compress(idx(images)))
+    (folder / "test.zip").write_bytes(zipped("test.csv", table(images)))
     (folder / "x.idx").write_bytes(idx(images))
     (folder / "x.idx.gz").write_bytes(gzip.compress(idx(images)))
     (folder / "test.csv").write_text(table(images))
@@ -91,7 +115,10 @@ def write_inputs(folder, images):
     as_pngs(folder / "png", images)
 
 
-INPUTS = ["x.idx", "x.idx.gz", "test.csv", "train.csv", "test.csv.gz", "png"]
+INPUTS = [
+    "x.idx", "x.idx.gz", "x.idx.bz2", "test.csv", "train.csv", "test.csv.gz", "test.zip", "x.npy",
+    "x.npz", "png",
+]  # fmt: skip
 
 
 def assert_predicts(path, probabilities, classes="0123456789"):
@@ -123,6 +150,58 @@ def test_every_kind_of_input_gives_what_the_network_says(
     assert [row[first] for row in found] == list(places)
     left = {*INPUTS, "out.csv"}
     assert {path.name for path in tmp_path.iterdir()} == left  # no log, no folder of Hydra's
+
+
+def test_how_a_table_was_understood_is_told(trained, images, lab_predict, tmp_path):
+    rows = "".join(";".join(map(str, [i, *row])) + ";3\n" for i, row in enumerate(
+        images.reshape(-1, 784).tolist()
+    ))  # fmt: skip
+    (tmp_path / "x.txt").write_text(rows)
+    status, out, err = lab_predict(f"checkpoint={trained}", "input=x.txt", "output=out.csv")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0] == (
+        "x.txt is read thus: no header; the first column counts, and is left out; the last column "
+        "is the label; separated by semicolons"
+    )
+    assert_predicts(tmp_path / "out.csv", expected(trained, images))
+
+
+DAMAGES = {
+    "invert=true": lambda images: 255 - images,
+    "transpose=true": lambda images: images.transpose(0, 2, 1),
+    "scale=255": lambda images: images // 255,
+}
+
+
+@pytest.mark.parametrize("form", ["csv", "idx", "npy", "npz"])
+@pytest.mark.parametrize("remedy", DAMAGES)
+def test_images_unlike_those_trained_on_are_refused_and_put_right_as_told(
+    remedy, form, trained, images, lab_predict, tmp_path
+):
+    damaged = np.ascontiguousarray(DAMAGES[remedy](images))
+    name = f"x.{form}"
+    if form == "csv":
+        (tmp_path / name).write_text(table(damaged))
+    elif form == "idx":
+        (tmp_path / name).write_bytes(idx(damaged))
+    else:
+        (np.save if form == "npy" else np.savez)(tmp_path / name, damaged)
+    arguments = [f"checkpoint={trained}", f"input={name}", "output=out.csv"]
+    status, _, err = lab_predict(*arguments)
+    assert status == 1
+    assert len(err.splitlines()) == 1
+    assert err.startswith(f"input={name}: images unlike those that the network was trained on")
+    assert f"{remedy} puts that right" in err
+    assert not (tmp_path / "out.csv").exists()
+    status, _, err = lab_predict(*arguments, remedy)
+    assert (status, err) == (0, "")
+    right = images // 255 * 255 if remedy == "scale=255" else images
+    assert_predicts(tmp_path / "out.csv", expected(trained, right))
+    key = remedy.partition("=")[0]
+    as_they_are = f"{key}={1 if key == 'scale' else 'false'}"
+    status, *_ = lab_predict(*arguments, as_they_are, "overwrite=true")
+    assert status == 0
+    assert_predicts(tmp_path / "out.csv", expected(trained, damaged))
 
 
 def test_a_checkpoint_file_and_a_single_picture(trained, images, lab_predict, tmp_path):
@@ -217,6 +296,13 @@ BAD = {
     "a folder as output": (["output=empty", "overwrite=true"], "output=empty: is a folder"),
     "batch_size": (["batch_size=0"], "batch_size must be at least 1, not 0"),
     "format": (["format=xml"], "format=xml: should be 'csv' or 'kaggle'"),
+    "a remedy for pictures": (
+        ["input=good.png", "invert=true"],
+        "invert, scale and transpose are for",
+    ),
+    "too bright": (["scale=2"], "x.idx: a pixel times 2 is no number from 0 to 255"),
+    "a scale": (["scale=-1"], "scale must be positive, not -1"),
+    "three channels": (["checkpoint=colour.ckpt"], "colour.ckpt: takes images of 3 channels"),
     "device": (["device=abacus"], "device=abacus: "),
     "a typing error": (["chekpoint=x"], "chekpoint: no such setting; did you mean checkpoint?"),
 }
@@ -229,6 +315,8 @@ def test_bad_input_is_told_in_a_line_and_leaves_nothing(
     (tmp_path / "empty").mkdir()
     (tmp_path / "text.ckpt").write_text("text")
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    Image.fromarray(images[0]).save(tmp_path / "good.png")
+    save(models.LeNet(in_channels=3), tmp_path / "colour.ckpt")
     (tmp_path / "bad.png").write_text("text")
     (tmp_path / "huge.png").write_bytes(b"P5 30000 30000 255\n")
     (tmp_path / "empty.csv").touch()

@@ -1,7 +1,10 @@
 """One's own data: the splits of a table and of folders, and what is wrong with them."""
 
 import csv
+import gzip
 import json
+import shutil
+import zipfile
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ from PIL import Image
 
 from mnist_lab import LabError
 from mnist_lab.data import DataError, DataModule, Digits, FolderSource, KaggleSource
+from mnist_lab.data.pictures import read_picture
 from mnist_lab.files import class_names
 
 
@@ -59,6 +63,41 @@ def test_a_table_is_divided_into_splits_that_share_no_image(kaggle):
     assert np.abs(np.bincount(parts["test"][1]) - shares).max() < 1
 
 
+def test_a_packed_table_or_an_array_is_the_same_table(kaggle):
+    expected = KaggleSource().read(kaggle, "train")
+    rows = np.loadtxt(kaggle / "train.csv", delimiter=",", skiprows=1)
+    content = (kaggle / "train.csv").read_bytes()
+    (kaggle / "train.csv").unlink()
+    np.save(kaggle / "train.npy", rows)
+    np.savez(kaggle / "train.npz", x=rows[:, 1:].reshape(-1, 28, 28), y=rows[:, 0])
+    (kaggle / "train.csv.gz").write_bytes(gzip.compress(content))
+    with zipfile.ZipFile(kaggle / "train.zip", "w") as archive:
+        archive.writestr("train.csv", content)
+    with pytest.raises(DataError, match=r"which of train\.csv\.gz, train\.npy, .* is meant\?"):
+        KaggleSource().prepare(kaggle, None)
+    names = ["train.csv.gz", "train.npy", "train.npz", "train.zip"]
+    for name in names:
+        (kaggle / name).rename(kaggle / f"_{name}")
+    for name in names:
+        (kaggle / f"_{name}").rename(kaggle / name)
+        for one, other in zip(KaggleSource().read(kaggle, "train"), expected, strict=True):
+            assert torch.equal(one, other)
+        (kaggle / name).unlink()
+
+
+def test_how_a_table_was_understood_and_what_it_lacks_is_logged(kaggle, caplog):
+    lines = (kaggle / "train.csv").read_text().splitlines()
+    kept = [line.replace(",", ";") for line in lines if not line.startswith(("3,", "8,"))]
+    (kaggle / "train.csv").write_text("\n".join(kept))
+    with caplog.at_level("INFO"):
+        KaggleSource().prepare(kaggle, None)
+    path = kaggle / "train.csv"
+    assert caplog.messages == [
+        f"{path} is read thus: separated by semicolons",
+        f"{path}: no images of 3, 8",
+    ]
+
+
 def test_the_test_split_is_the_same_whatever_the_other_splits_are(kaggle):
     one = DataModule(KaggleSource(), root=str(kaggle), val_size=100, split_seed=0, seed=0)
     other = DataModule(KaggleSource(), root=str(kaggle), val_size=0.3, split_seed=5, seed=7)
@@ -96,6 +135,84 @@ def test_train_and_test_folders_are_the_splits(folder, tmp_path):
     (root / "test" / "eight").mkdir()
     with pytest.raises(DataError, match="test: the classes are eight, one, seven, two, not one"):
         FolderSource(source.classes).prepare(root, None)
+
+
+NAMED = {
+    "plain": ("train", "val", "test"),
+    "long": ("training", "validation", "testing"),
+    "capitals": ("Train", "Valid", "Test"),
+    "sets": ("training_set", "dev", "test_set"),
+    "no test": ("train", "val", None),
+    "no validation": ("TRAINING", None, "TESTING"),
+}
+
+
+@pytest.mark.parametrize("names", NAMED.values(), ids=NAMED)
+def test_the_usual_names_of_splits_are_splits(names, folder, tmp_path, caplog):
+    """Of 40 pictures of each class 7 are for validation and 3 for the test, where there is one."""
+    root = tmp_path / "split"
+    parts = dict(zip(("train", "val", "test"), names, strict=True))
+    places = {"train": slice(0, 30), "val": slice(30, 37), "test": slice(37, 40)}
+    images, expected = {}, {}
+    for name in ("one", "seven", "two"):
+        pictures = sorted((folder / name).iterdir())
+        for split, part in parts.items():
+            if part is not None:
+                (root / part / name).mkdir(parents=True)
+                for picture in pictures[places[split]]:
+                    picture.rename(root / part / name / picture.name)
+                    expected.setdefault(split, set()).add((name, read_picture(
+                        root / part / name / picture.name).tobytes()))  # fmt: skip
+    source = FolderSource(class_names(str(root)))
+    assert source.classes == ["one", "seven", "two"]
+    data = DataModule(source, root=str(root), val_size=0.2)
+    with caplog.at_level("INFO"):
+        for split in ("train", "val", "test"):
+            tensors = zip(*data.tensors(split), strict=True)
+            images[split] = {(source.classes[k], x.numpy().tobytes()) for x, k in tensors}
+    for split in ("val", "test") if names[1] and names[2] else ():
+        assert images[split] == expected[split]
+    if names[1] is None:
+        assert len(images["val"]) == 0.2 * 90
+        assert images["val"] | images["train"] == expected["train"]
+    if names[2] is None:  # a tenth of train
+        assert images["val"] == expected["val"]
+        assert len(images["test"]) == 9
+        assert images["test"] | images["train"] == expected["train"]
+    (line,) = caplog.messages
+    assert line.startswith(f"{root}: 3 classes; train: {81 if names[2] is None else 90} pictures")
+    assert f"of {names[0]}, " in line
+
+
+def test_a_validation_split_that_is_not_wanted_is_told(folder, tmp_path, caplog):
+    folder.rename(tmp_path / "train")
+    shutil.copytree(tmp_path / "train", tmp_path / "root" / "val")
+    (tmp_path / "train").rename(tmp_path / "root" / "train")
+    root = tmp_path / "root"
+    data = DataModule(FolderSource(class_names(str(root))), root=str(root), val_size=0)
+    with caplog.at_level("INFO"):
+        assert len(data.tensors("train")[1]) == 108
+    assert caplog.messages[1] == f"data.val_size=0: the validation split of {root} is not used"
+
+
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (["val", "test"], "holds test, val; should hold a folder for each class, or splits alone"),
+        (["train", "val", "one"], "holds one, train, val; should"),
+        (["train", "training", "test"], "holds test, train, training; should"),
+        (["Train", "train"], "holds Train, train; should"),
+        (["train", "one", "two"], "holds one, train, two; should"),
+        (["train"], "holds train; should"),
+        (["mnist"], "holds mnist alone; data.root=.*/mnist has the classes"),
+    ],
+    ids=str,
+)
+def test_folders_that_may_be_splits_or_classes_are_refused(names, told, folder, tmp_path):
+    for name in names:
+        shutil.copytree(folder, tmp_path / "root" / name)
+    with pytest.raises(LabError, match=told):
+        class_names(str(tmp_path / "root"))
 
 
 def test_what_cannot_be_used_is_named(folder, kaggle, tmp_path):

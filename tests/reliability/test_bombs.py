@@ -1,5 +1,7 @@
 """Small files that ask for much: what they ask for takes 200 MB and more, and they don't get it."""
 
+import bz2
+import gzip
 import io
 import struct
 import zipfile
@@ -10,6 +12,8 @@ import torch
 from mnist_lab import models
 from mnist_lab.data import FileError
 from mnist_lab.data.idx import read_idx
+from mnist_lab.data.inputs import open_images
+from mnist_lab.data.tables import read_table
 from mnist_lab.models import MLP
 from tests.reliability.hostile import (
     ALLOWED_MEGABYTES,
@@ -200,6 +204,52 @@ def test_a_model_takes_no_more_memory_than_its_weights(settings, tmp_path):
 )
 def test_an_archive_that_would_expand_is_not_unpacked(make, line, tmp_path):
     assert refused(put(tmp_path, sealed(make()))) == f"not a readable checkpoint: {line}"
+
+
+def npy(shape: tuple, rest: bytes, order: bool = False) -> bytes:
+    told = f"{{'descr': '|u1', 'fortran_order': {order}, 'shape': {shape}, }}\n".encode()
+    return b"\x93NUMPY\1\0" + len(told).to_bytes(2, "little") + told + rest
+
+
+def zipped(name: str, content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+ZEROS = bytes(400 << 20)
+TABLES = {
+    "a line without end": lambda: gzip.compress(ZEROS, 1),
+    "a line without end, zipped": lambda: zipped("train.csv", ZEROS),
+    "a line without end, bzipped": lambda: bz2.compress(ZEROS, 1),
+    "an array that is too short": lambda: npy((2**40, 784), b""),
+    "an array by columns": lambda: npy((2**40, 784), b"", order=True),
+    "an archive of a short array": lambda: zipped("x.npy", npy((2**40, 28, 28), b"")),
+    "a header without end": lambda: b"\x93NUMPY\2\0\xff\xff\xff\x7f" + b"(" * 1000,
+    "many blank lines": lambda: gzip.compress(b"label,pixel0\n" + b"\n" * len(ZEROS), 1),
+}
+
+
+@pytest.mark.parametrize("make", TABLES.values(), ids=TABLES)
+def test_a_packed_table_takes_no_more_memory_than_some_rows(make, tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_bytes(make())
+    outcome = apart(read_table, path, 10)
+    assert outcome.told.startswith(f"{FileError.__name__}: {path}: ")
+    assert outcome.megabytes < ALLOWED_MEGABYTES
+
+
+def test_a_large_archive_is_read_some_rows_at_a_time(tmp_path):
+    path = tmp_path / "x.npz"
+    path.write_bytes(zipped("x.npy", npy((500_000, 28, 28), bytes(500_000 * 784))))
+    outcome = apart(read_all, path)
+    assert outcome.told == "accepted"
+    assert outcome.megabytes < ALLOWED_MEGABYTES
+
+
+def read_all(path) -> None:
+    assert sum(len(images) for _, images in open_images(path, 500).batches) == 500_000
 
 
 @pytest.mark.parametrize(

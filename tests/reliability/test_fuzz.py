@@ -3,6 +3,7 @@
 MNIST_LAB_FUZZ=100000 tries that many examples of each kind.
 """
 
+import bz2
 import contextlib
 import copy
 import gzip
@@ -19,6 +20,7 @@ from functools import cache
 from pathlib import Path
 
 import lightning.pytorch
+import numpy as np
 import pytest
 import torch
 import torchmetrics
@@ -31,10 +33,10 @@ from PIL import Image
 
 import mnist_lab.data
 from mnist_lab import LabError, config, continuation, folder, models, run
+from mnist_lab.data.forms import PIXELS
 from mnist_lab.data.idx import read_idx
 from mnist_lab.data.inputs import open_images
 from mnist_lab.data.pictures import read_picture
-from mnist_lab.data.tables import PIXELS
 from mnist_lab.models import MLP, checkpoint, schedules
 
 EXAMPLES = int(os.environ.get("MNIST_LAB_FUZZ", "200"))
@@ -123,6 +125,19 @@ IDX = b"\0\0\x08\3" + struct.pack(">3I", 5, 28, 28) + bytes(5 * 28 * 28)
 
 
 @cache
+def of_numpy(save) -> bytes:
+    content = io.BytesIO()
+    save(content, np.zeros((3, 28, 28), np.uint8))
+    return content.getvalue()
+
+
+ZIP = io.BytesIO()
+with zipfile.ZipFile(ZIP, "w", zipfile.ZIP_DEFLATED) as _archive:
+    _archive.writestr("test.csv", TABLE)
+OPENED = [TABLE, IDX, ZIP.getvalue(), *map(of_numpy, (np.save, np.savez, np.savez_compressed))]
+
+
+@cache
 def picture(kind: str) -> bytes:
     content = io.BytesIO()
     Image.linear_gradient("L").resize((40, 30)).save(content, kind)
@@ -138,8 +153,9 @@ def labelled(path: Path) -> None:
 @given(
     data=st.binary(max_size=100)
     | images()
-    | st.sampled_from([TABLE, IDX]).flatmap(mutated)
-    | st.sampled_from([TABLE, IDX]).map(gzip.compress).flatmap(mutated)
+    | st.sampled_from(OPENED).flatmap(mutated)
+    | st.sampled_from(OPENED).map(gzip.compress).flatmap(mutated)
+    | st.sampled_from(OPENED).map(bz2.compress).flatmap(mutated)
 )
 def test_open_images(data, path):
     path.write_bytes(data)

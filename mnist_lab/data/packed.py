@@ -1,0 +1,73 @@
+"""Files as they are and packed ones: gzip, bzip2, or the one file in a zip archive."""
+
+import bz2
+import contextlib
+import gzip
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from mnist_lab.data.base import FileError
+
+_PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)  # LZMA asks for memory
+
+
+@contextlib.contextmanager
+def unpacked(path: Path, member: str | None = None) -> Iterator[Any]:
+    """The file's bytes, unpacked as they are read; a `ZipFile` where it is an archive of arrays.
+
+    What it is, its first bytes say, not its name.
+
+    Args:
+        member: what to take of a zip archive of several files.
+
+    Raises:
+        FileError: it cannot be read, then or within; an archive holds several files.
+    """
+    try:
+        with contextlib.ExitStack() as stack:
+            file: IO[bytes] = stack.enter_context(open(path, "rb"))
+            start = file.peek(4)[:4]  # type: ignore[attr-defined]  # of a buffered reader
+            if start[:2] == b"\x1f\x8b":
+                yield stack.enter_context(gzip.open(file))
+            elif start[:3] == b"BZh":
+                yield stack.enter_context(bz2.open(file))
+            elif start in (b"PK\3\4", b"PK\5\6"):
+                archive = stack.enter_context(_archive(file, path))
+                chosen = _member(archive, path, member)
+                yield archive if chosen is None else stack.enter_context(archive.open(chosen))
+            else:
+                yield file
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror or error}") from error
+    except (EOFError, NotImplementedError, zlib.error, zipfile.BadZipFile) as error:
+        raise FileError(f"{path}: {error}") from error
+
+
+def _archive(file: IO[bytes], path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(file)
+    except Exception as error:  # whatever it makes of a directory that isn't one
+        raise FileError(f"{path}: not a readable archive: {error}") from error
+
+
+def _member(archive: zipfile.ZipFile, path: Path, wanted: str | None) -> zipfile.ZipInfo | None:
+    """The file that is meant, None where all are arrays."""
+    found = [
+        entry
+        for entry in archive.infolist()
+        if not entry.is_dir() and not entry.filename.startswith(("__MACOSX/", "."))
+    ]
+    for entry in found:
+        name = entry.filename
+        if entry.flag_bits & 1 or entry.compress_type not in _PLAIN:
+            raise FileError(f"{path}: {name!r} in it is encrypted, or packed in another way")
+    if found and all(entry.filename.endswith(".npy") for entry in found):
+        return None
+    meant = [entry for entry in found if len(found) == 1 or entry.filename == wanted]
+    if len(meant) != 1:
+        names = ", ".join(ascii(entry.filename[:40]) for entry in found[:3])
+        raise FileError(f"{path}: holds {len(found)} files ({names}); unpack the one that is meant")
+    return meant[0]
