@@ -116,8 +116,8 @@ class Console(ProgressBar):
         for split in ("train", "val") if self._validated else ("train",):
             if f"{split}/loss" in values:
                 loss, accuracy = values[f"{split}/loss"], values[f"{split}/accuracy"]
-                parts.append(f"{split} loss {loss:.4f} accuracy {accuracy:.2%}")
-        log.info("%s", "   ".join([*parts, f"{self._seconds:.1f} s"]))
+                parts.append(f"{split} loss {loss:.4f} acc {accuracy:.2%}")
+        log.info("%s", "  ".join([*parts, f"{self._seconds:.1f} s"]))
         self._pending, self._validated = None, False
 
     def _stop(self) -> None:

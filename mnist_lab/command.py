@@ -26,7 +26,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from mnist_lab import LabError, processes
+from mnist_lab import LabError, processes, streams
 from mnist_lab.config import CONF, ConfigError, hint, without_influence
 from mnist_lab.files import class_names
 
@@ -148,6 +148,7 @@ def run(main: Callable[[], Any]) -> None:
     full = os.environ.get("HYDRA_FULL_ERROR") == "1" and processes.rank() == 0
     os.environ["HYDRA_FULL_ERROR"] = "1"
     threading.excepthook = _quiet_writers
+    streams.steady()
     try:
         main()
     except (LabError, CompactHydraException, OmegaConfBaseException) as error:
@@ -230,15 +231,17 @@ def told(error: Exception) -> str:
     return str(error)
 
 
-def console_handler() -> logging.Handler:
-    """Log lines above the live progress bar on a terminal, plain lines elsewhere."""
-    if not sys.stdout.isatty():
-        return logging.StreamHandler(sys.stdout)
-    from rich.logging import RichHandler
+class ConsoleHandler(logging.Handler):
+    """Lines as they are, however long: above the live progress bar, where there is one."""
 
-    return RichHandler(
-        show_time=False, show_level=False, show_path=False, markup=False, highlighter=None
-    )
+    def emit(self, record: logging.LogRecord) -> None:
+        line = self.format(record)
+        if sys.stdout.isatty():
+            import rich
+
+            rich.get_console().out(line, highlight=False)
+        else:
+            print(line, flush=True)
 
 
 def console_for_warnings() -> None:

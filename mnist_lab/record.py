@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import io
 import json
 import logging
 import math
@@ -148,10 +149,11 @@ def layer_table(model: Classifier) -> str:
 
 
 def _text(table: Table) -> str:
-    console = Console(width=100, force_jupyter=False)
-    with console.capture() as capture:
-        console.print(table)
-    return capture.get().rstrip()
+    console = Console(
+        file=io.StringIO(), width=100, force_terminal=False, force_jupyter=False, color_system=None
+    )
+    console.print(table)
+    return console.file.getvalue().rstrip()  # type: ignore[attr-defined]  # it is the StringIO
 
 
 def _device(trainer: L.Trainer) -> str:

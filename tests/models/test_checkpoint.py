@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import math
 import os
 import pickle
 import sys
@@ -18,8 +19,9 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 
-from mnist_lab import Diverged
+from mnist_lab import Diverged, trained
 from mnist_lab.data import DataModule, Digits
+from mnist_lab.data.typical import Typical
 from mnist_lab.models import (
     MLP,
     CheckpointError,
@@ -134,6 +136,11 @@ def test_a_checkpoint_says_what_it_is_of_in_plain_values(saved):
     assert content["hyper_parameters"]["hidden"] == [8]
     (tally,) = content["mnist_lab"].pop("tally")  # of each process
     assert tally["sums"].shape == (3,)
+    typical = content["mnist_lab"].pop("typical")
+    images, labels = small_digits().tensors("train")
+    mean = images[labels == 7].double().mean(0).round()
+    assert torch.equal(typical.pop("means")[7], mean.byte())
+    assert plain(typical)
     assert plain(content["mnist_lab"])
     assert plain(content["hyper_parameters"])
 
@@ -472,3 +479,36 @@ def test_a_missing_starting_point_is_named(tmp_path):
     with pytest.raises(CheckpointError) as caught:
         checkpoint.init_from(MLP(hidden=[8]), path)
     assert str(path) in str(caught.value)
+
+
+TYPICAL = Typical(torch.zeros(3, 1, 28, 28, dtype=torch.uint8), (3.0, 1.0), 255)._asdict()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"means": 3},
+        {"means": torch.zeros(3, 1, 28, 28)},
+        {"means": torch.zeros(3, 3, 28, 28, dtype=torch.uint8)},
+        {"means": torch.zeros(0, 1, 28, 28, dtype=torch.uint8)},
+        {"means": torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(10**5, 1, 999, 999)},
+        {"means": torch.zeros(3, 1, 28, 28, dtype=torch.uint8).to_sparse()},
+        {"distance": (1.0,)},
+        {"distance": (math.nan, 1.0)},
+        {"distance": "ab"},
+        {"peak": 0},
+        {"peak": None},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_training_images_that_a_checkpoint_describes_wrongly(changed, tmp_path):
+    saved = save(MLP(hidden=[]), tmp_path)
+    content = torch.load(saved, weights_only=True)
+    content["mnist_lab"] |= {"typical": TYPICAL, "data": None, "sealed": False}
+    torch.save(content, tmp_path / "x.ckpt")
+    assert trained.load(tmp_path / "x.ckpt", "cpu").typical.peak == 255
+    content["mnist_lab"]["typical"] = {**TYPICAL, **changed}
+    torch.save(content, tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match="its training images are not described"):
+        trained.load(tmp_path / "x.ckpt", "cpu")
