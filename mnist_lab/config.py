@@ -145,6 +145,7 @@ def _vouched(target: Any, dotted: str, trust: Sequence[str]) -> bool:
     from lightning.pytorch.profilers import Profiler
     from lightning.pytorch.strategies import Strategy
     from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
 
     from mnist_lab.models import Classifier
 
@@ -157,7 +158,8 @@ def _vouched(target: Any, dotted: str, trust: Sequence[str]) -> bool:
     if not inspect.isclass(target):
         schedule = dotted.startswith("mnist_lab.models.schedules.")
         return within(["mnist_lab"]) and (schedule or dotted in _FUNCTIONS)
-    kinds = (Callback, Classifier, Logger, Optimizer, Precision, Profiler, Strategy, Trainer)
+    kinds = (Callback, Classifier, Logger, LRScheduler, Optimizer)
+    kinds += (Precision, Profiler, Strategy, Trainer)
     return within(["mnist_lab.data"]) or (within(_PACKAGES) and issubclass(target, kinds))
 
 

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from mnist_lab import FileOrSettingError
 from mnist_lab.models.layers import check_sizes
-from mnist_lab.models.schedules import constant
+from mnist_lab.models.schedules import constant, schedule
 from mnist_lab.models.scores import Scores
 from mnist_lab.models.tally import Tally
 from mnist_lab.processes import gathered
@@ -60,7 +60,8 @@ class Classifier(L.LightningModule):
         compile: has torch.compile make one kernel of many when training begins, on CUDA in a
             graph; weights, their names and checkpoints stay as they are.
         optimizer: from parameters to an optimizer.
-        scheduler: from (optimizer, total steps) to a schedule, stepped after every batch.
+        scheduler: from (optimizer, total steps) to a schedule, or a class of torch's schedules,
+            which takes the optimizer alone; stepped after every batch.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "precision", "recall", "f1")
@@ -93,7 +94,7 @@ class Classifier(L.LightningModule):
         except ValueError as error:
             raise ValueError(f"optimizer: {error}") from error
         try:
-            scheduler(trial, 1000)
+            schedule(scheduler, trial, 1000)
         except ValueError as error:
             raise ValueError(f"scheduler: {error}") from error
         # Of this constructor and the subclass's: plain values, so that a checkpoint is loadable
@@ -243,7 +244,10 @@ class Classifier(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self._make_optimizer(self.parameters())
-        scheduler = self._make_scheduler(optimizer, self._total_steps())
+        try:
+            scheduler = schedule(self._make_scheduler, optimizer, self._total_steps())
+        except ValueError as error:  # of this length
+            raise FileOrSettingError(f"scheduler: {error}") from error
         if scheduler is None:
             return optimizer
         return {

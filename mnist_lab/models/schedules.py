@@ -1,9 +1,44 @@
 """Learning-rate schedules: functions of (optimizer, total steps), stepped after every batch."""
 
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, StepLR
+from torch.optim.lr_scheduler import (
+    LambdaLR,
+    LRScheduler,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    StepLR,
+)
+
+
+def schedule(
+    make: Callable[..., Any], optimizer: Optimizer, total_steps: int
+) -> LRScheduler | None:
+    """The schedule that `make` makes: a function as those below, or a class of torch's own.
+
+    A class of `torch.optim.lr_scheduler` is given the optimizer alone, since the number of steps
+    would be taken for its first setting; it is stepped after every batch, as all of them are.
+
+    Raises:
+        ValueError: there is no such schedule for this optimizer and number of steps.
+    """
+    kind = make.func if isinstance(make, partial) else make
+    try:
+        if not (isinstance(kind, type) and issubclass(kind, LRScheduler)):
+            made = make(optimizer, total_steps)
+        elif issubclass(kind, ReduceLROnPlateau):
+            raise ValueError(f"{kind.__name__} goes by a metric, which no batch has")
+        else:
+            made = make(optimizer)
+    except TypeError as error:  # a setting that it needs, or does not have
+        raise ValueError(str(error)) from error
+    if not isinstance(made, LRScheduler | None):
+        raise ValueError(f"a {type(made).__name__} is no schedule of torch's")
+    return made
 
 
 def constant(optimizer: Optimizer, total_steps: int) -> None:
@@ -23,8 +58,13 @@ def onecycle(
     its (first) momentum too, which goes the other way, unless `cycle_momentum` is off.
     """
     _check_warmup(warmup)
+    if warmup == 1:
+        raise ValueError("warmup=1 leaves no steps to come down in")
     if peak <= 0:
         raise ValueError(f"peak must be positive, not {peak}")
+    if math.isclose(warmup * total_steps, 1):
+        # The first step is the peak's. torch would divide by the length of a rise of one step, 0.
+        warmup *= 1 - 1e-9
     return OneCycleLR(
         optimizer,
         max_lr=peak,
