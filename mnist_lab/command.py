@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import secrets
+import shlex
 import sys
 import threading
 import time
@@ -26,7 +27,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
-from mnist_lab import LabError, processes, streams
+from mnist_lab import LabError, arguments, processes, streams
 from mnist_lab.config import CONF, ConfigError, hint, without_influence
 from mnist_lab.files import class_names
 
@@ -130,7 +131,7 @@ def run(main: Callable[[], Any]) -> None:
     """
     from hydra.core.config_store import ConfigStore
     from hydra.core.utils import JobReturn, JobStatus
-    from hydra.errors import CompactHydraException
+    from hydra.errors import CompactHydraException, ConfigCompositionException
 
     def returned(job: JobReturn) -> Any:
         assert job.status != JobStatus.UNKNOWN
@@ -149,8 +150,15 @@ def run(main: Callable[[], Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     threading.excepthook = _quiet_writers
     streams.steady()
+    sys.argv[1:] = arguments.quote_paths(sys.argv[1:])
     try:
-        main()
+        while True:
+            try:
+                main()
+                break
+            except ConfigCompositionException as error:
+                if not arguments.add(error):
+                    raise
     except (LabError, CompactHydraException, OmegaConfBaseException) as error:
         if full:
             raise
@@ -209,8 +217,11 @@ def told(error: Exception) -> str:
     from hydra.errors import MissingConfigException, OverrideParseException
 
     if isinstance(error, OverrideParseException):
-        cut = "missing EQUAL" in str(error)
-        return f"{error.override}: {'should be a setting, KEY=VALUE' if cut else 'cannot be read'}"
+        key, equals, value = error.override.partition("=")
+        if not equals or "missing EQUAL" in str(error):
+            return f"{error.override}: should be a setting, KEY=VALUE"
+        quoted = shlex.quote(f"{key}={arguments.as_text(value)}")
+        return f"{error.override}: cannot be read; if it is a text: {quoted}"
     if isinstance(error, MissingMandatoryValue | InterpolationResolutionError):
         # The latter is around another: of a resolver of ours, or of a value that is missing.
         line = str(error).splitlines()[0].rpartition("while resolving interpolation: ")[2]
@@ -228,6 +239,11 @@ def told(error: Exception) -> str:
         return f"{key}: holds settings by name; a list takes their place with ~{key} +{key}={value}"
     if "An item is already at" in str(error):
         return f"{str(error).split(chr(39))[1]}: is set without a +"
+    for typed in sys.argv[1:]:  # of a group with a +, Hydra speaks of its files' syntax
+        group = typed.partition("=")[0].lstrip("+")
+        starts = (f"Multiple values for {group}.", "force-add of config groups")
+        if typed.startswith("+") and str(error).startswith(starts):
+            return f"{typed}: is chosen without a +, {typed.lstrip('+')}"
     return str(error)
 
 

@@ -44,7 +44,7 @@ _WITHOUT_INFLUENCE = (
 _OWN_FILES = {"folder": "mnist_lab.data.FolderSource", "kaggle": "mnist_lab.data.KaggleSource"}
 
 # Whose classes a stored configuration may name, and which functions.
-_PACKAGES = ("mnist_lab", "lightning", "torch", "torchmetrics", "torchvision")
+_PACKAGES = ("mnist_lab", "lightning", "torch", "torchvision.transforms")
 _FUNCTIONS = {"mnist_lab.callbacks.as_list", "mnist_lab.run.precision"}
 
 
@@ -116,8 +116,9 @@ def fingerprint(plain: Mapping[str, Any]) -> str:
 def vouch(stored: Any, trust: Sequence[str] = (), path: str = "") -> None:
     """Refuse a configuration from a file whose targets are not of a kind that a run is built from.
 
-    Allowed are classes of torch, torchvision, lightning, torchmetrics, mnist_lab and the packages
-    named in `trust`, and the few functions of ours that `conf/` names. Nothing else is imported.
+    Allowed are the kinds of classes that a run has of torch (optimizers and their schedules),
+    lightning and mnist_lab, torchvision's transforms, what the packages named in `trust` hold, and
+    the few functions of ours that `conf/` names. Nothing else is imported.
 
     Raises:
         ConfigError: the first other target.
@@ -144,6 +145,7 @@ def _vouched(target: Any, dotted: str, trust: Sequence[str]) -> bool:
     from lightning.pytorch.plugins import Precision
     from lightning.pytorch.profilers import Profiler
     from lightning.pytorch.strategies import Strategy
+    from torch import nn
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
@@ -158,9 +160,12 @@ def _vouched(target: Any, dotted: str, trust: Sequence[str]) -> bool:
     if not inspect.isclass(target):
         schedule = dotted.startswith("mnist_lab.models.schedules.")
         return within(["mnist_lab"]) and (schedule or dotted in _FUNCTIONS)
-    kinds = (Callback, Classifier, Logger, LRScheduler, Optimizer)
-    kinds += (Precision, Profiler, Strategy, Trainer)
-    return within(["mnist_lab.data"]) or (within(_PACKAGES) and issubclass(target, kinds))
+    if within(["torchvision.transforms"]):
+        return issubclass(target, nn.Module)
+    kinds = (Callback, Classifier, Logger, LRScheduler, Optimizer, Precision, Profiler, Strategy)
+    return within(["mnist_lab.data"]) or (
+        within(_PACKAGES) and issubclass(target, (*kinds, Trainer))
+    )
 
 
 def check(settings: Mapping[str, Any], target: Callable[..., Any], path: str = "") -> None:
@@ -222,6 +227,16 @@ def make(name: str, **settings: Any) -> Any:
         raise ConfigError(f"{group}.{key}: a value is missing")
     check(changed, _locate(changed["_target_"], group), f"{group}.")
     return build({group: changed})[group]
+
+
+def settings_of(dotted: str, key: str) -> list[str] | None:
+    """The settings of what a `_target_` at `key` names; None where it takes any.
+
+    Raises:
+        ConfigError: it cannot be imported.
+    """
+    known, _, rest = _parameters(_locate(dotted, key))
+    return list(known) if rest is None else None
 
 
 def _parameters(target: Callable[..., Any]) -> tuple[dict[str, Any], set[str], Any]:
