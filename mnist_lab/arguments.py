@@ -145,9 +145,10 @@ def add_to_jobs(loader: ConfigLoader, cfg: DictConfig, overrides: Sequence[Overr
 
 
 def _composed(loader: ConfigLoader, cfg: DictConfig, choices: Sequence[str]) -> DictConfig:
-    hydra = cfg.hydra
+    given = OmegaConf.to_container(cfg.hydra.overrides.hydra)  # not resolved
+    assert isinstance(given, list)
     return loader.load_configuration(
-        hydra.job.config_name, [*hydra.overrides.hydra, *choices], RunMode.RUN
+        cfg.hydra.job.config_name, [*map(str, given), *choices], RunMode.RUN
     )
 
 
@@ -164,10 +165,9 @@ def _values(override: Override) -> list[str]:
 
 
 def _add(cfg: DictConfig, key: str) -> None:
-    task = cfg.hydra.overrides.task
-    for place, text in enumerate(task):
-        if text.startswith(f"{key}="):
-            task[place] = f"++{text}"
+    typed = OmegaConf.to_container(cfg.hydra.overrides.task)  # not resolved
+    assert isinstance(typed, list)
+    cfg.hydra.overrides.task = [f"++{t}" if t.startswith(f"{key}=") else t for t in typed]
     params = cfg.hydra.sweeper.get("params") or {}
     if key in params:
         cfg.hydra.sweeper.params = {f"++{k}" if k == key else k: v for k, v in params.items()}

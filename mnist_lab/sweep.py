@@ -23,18 +23,22 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mnist_lab import FileOrSettingError, LabError, command, config
+from mnist_lab import FileOrSettingError, LabError, arguments, command, config
 from mnist_lab import folder as run_folder
 from mnist_lab.files import left_behind, whole
 
 command.register_resolvers()  # in a launcher's workers, which import this for the callback's sake
 
+# Hydra takes plugins of packages of this name alone, and runs whatever lies in such a one in every
+# Hydra program of the environment. So ours has only the name, which is made known when it is used.
+SEARCH = "hydra_plugins.mnist_lab.OptunaSweeper"
 RECORD = "sweep.json"
 _LISTED = 100  # finished jobs in the table; `compare` writes down all of them
 REASON = "failed.txt"  # in the folder of a job that could not be run to its end
@@ -83,11 +87,17 @@ class Start(Callback):
 def _opened(cfg: DictConfig) -> Sweep:
     hydra = cfg.hydra
     params = [f"{key}={value}" for key, value in (hydra.sweeper.get("params") or {}).items()]
-    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    loader = GlobalHydra.instance().config_loader()
+    parser = OverridesParser.create(config_loader=loader)
     overrides = parser.parse_overrides([*params, *command.as_typed(hydra.overrides.task)])
+    arguments.add_to_jobs(loader, cfg, overrides)
     folder = Path(hydra.sweep.dir)
-    if hydra.sweeper._target_.endswith(".OptunaSweeper") and find_spec("optuna") is None:
-        raise SweepError("hydra/sweeper=optuna: needs optuna; pip install mnist-lab[sweep]")
+    if hydra.sweeper._target_ == SEARCH:
+        if find_spec("optuna") is None:
+            raise SweepError("hydra/sweeper=optuna: needs optuna; pip install mnist-lab[sweep]")
+        from mnist_lab.search import OptunaSweeper
+
+        Plugins.instance().class_name_to_class[SEARCH] = OptunaSweeper
     jobs = []
     if hydra.sweeper._target_ == f"{BasicSweeper.__module__}.{BasicSweeper.__name__}":
         (combinations,) = BasicSweeper.split_arguments(overrides, None)

@@ -2,6 +2,8 @@
 
 import logging
 import re
+import subprocess
+import sys
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -70,3 +72,23 @@ def test_a_log_that_cannot_be_written_is_an_error(capfd):
     with pytest.raises(OSError, match="No space left"):
         log.handle(record)
     assert capfd.readouterr().err == ""
+
+
+def test_another_hydra_program_meets_nothing_of_ours(tmp_path):
+    (tmp_path / "app.py").write_text(
+        "import sys\n"
+        "import hydra\n"
+        "from hydra.core.plugins import Plugins\n"
+        "from omegaconf import OmegaConf\n"
+        "@hydra.main(version_base='1.3', config_path=None)\n"
+        "def main(cfg):\n"
+        "    print([name for name in Plugins.instance().class_name_to_class if 'lab' in name])\n"
+        "    print([name for name in sys.modules if name.startswith('mnist_lab')])\n"
+        "    print([name for name in ('moment', 'class_names', 'num_classes', 'run_folder',\n"
+        "        'sweep_folder', 'job_name', 'text') if OmegaConf.has_resolver(name)])\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "app.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["[]", "[]", "[]"]

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-OWN = {"mnist_lab", "hydra_plugins", "benchmarks", "tests"}
+OWN = {"mnist_lab", "benchmarks", "tests"}
 
 
 def imported(folders: Iterable[str]) -> Iterator[str]:
@@ -44,7 +44,7 @@ def declared(*extras: str) -> set[str]:
 
 
 def test_the_package_declares_what_it_imports_and_nothing_else():
-    assert distributions(imported(["mnist_lab", "hydra_plugins"])) - {"optuna"} == declared()
+    assert distributions(imported(["mnist_lab"])) - {"optuna"} == declared()
     assert "optuna" in declared("sweep") - declared()
 
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 import yaml
 
-from mnist_lab import folder, models
+from mnist_lab import config, folder, models
 from mnist_lab.models import CheckpointError, checkpoint
 from tests.reliability.hostile import archive, change, content, put, refused, sealed, tiny, told_by
 
@@ -308,6 +308,36 @@ def test_a_users_own_model_is_resumed_where_its_package_is_trusted(
     assert called.status == 0, called.err
     assert folder.read_result(run_folder)["status"] == "completed"
     assert models.read(run_folder)["mnist_lab"]["class"] == "mine.Net"
+
+
+@pytest.mark.parametrize(
+    ("key", "target"),
+    [
+        ("augment", "torchvision.transforms.v2.GaussianBlur"),
+        ("scheduler", "torch.optim.lr_scheduler.StepLR"),
+        ("model.optimizer", "torch.optim.NAdam"),
+        ("trainer.callbacks.mine", "lightning.pytorch.callbacks.ModelSummary"),
+        ("trainer.logger.mine", "lightning.pytorch.loggers.CSVLogger"),
+        ("trainer.strategy", "lightning.pytorch.strategies.SingleDeviceStrategy"),
+        ("trainer.plugins", "lightning.pytorch.plugins.MixedPrecision"),
+        ("trainer.profiler", "lightning.pytorch.profilers.SimpleProfiler"),
+    ],
+)
+def test_what_the_documents_say_that_a_stored_configuration_may_name_it_may(key, target):
+    stored: dict = {"_target_": target}
+    for name in reversed(key.split(".")):
+        stored = {name: stored}
+    config.vouch(stored)
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["torchvision.models.resnet18", "torchvision.datasets.MNIST", "torchmetrics.MeanMetric",
+     "torchvision.transforms.functional.to_tensor", "torch.nn.Linear", "torch.hub.load"],
+)  # fmt: skip
+def test_anything_else_of_theirs_it_may_not(target):
+    with pytest.raises(config.ConfigError, match=r"is not of|nothing that a run is built from"):
+        config.vouch({"augment": {"_target_": target}})
 
 
 def test_trust_that_is_stored_is_worth_nothing(lab_train, run_folder, trap, trace):

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from mnist_lab.config import without_influence
 from mnist_lab.sweep import SweepError
 
-if TYPE_CHECKING:  # Hydra imports this whenever it starts: nothing heavy until a search begins
+if TYPE_CHECKING:  # takes a while
     import optuna
 
 Point = dict[str, Any]
