@@ -1,6 +1,7 @@
-"""Names of folders, and the log."""
+"""Names of folders, the log, and how threads wait."""
 
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from mnist_lab.command import MAX_JOB_NAME, LogFile, _reason, job_name
+from tests.documents import ROOT
 
 
 @pytest.mark.parametrize(
@@ -92,3 +94,19 @@ def test_another_hydra_program_meets_nothing_of_ours(tmp_path):
         [sys.executable, "app.py"], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == ["[]", "[]", "[]"]
+
+
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [({}, 10_000), ({"GOMP_SPINCOUNT": "77"}, 77), ({"OMP_WAIT_POLICY": "PASSIVE"}, 0)],
+)
+def test_threads_fall_asleep_soon_unless_the_user_says_how_they_wait(given, count, tmp_path):
+    """OpenMP itself tells its settings when torch has loaded it."""
+    free = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
+    done = subprocess.run(
+        [sys.executable, "-m", "mnist_lab.evaluate", "checkpoint=nothing"],
+        cwd=tmp_path, capture_output=True, text=True,
+        env={**free, "OMP_DISPLAY_ENV": "VERBOSE", "PYTHONPATH": str(ROOT), **given},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert f"GOMP_SPINCOUNT = '{count}'" in done.stderr
