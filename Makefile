@@ -24,7 +24,7 @@ demo: setup ## train LeNet on bundled digits: no download, under a minute
 train: setup ## train on MNIST: make train ARGS="model=bn_cnn trainer.max_epochs=4"
 	$(BIN)/python -m mnist_lab.train $(ARGS)
 
-test: setup ## the whole test suite: make test ARGS="-k loader"
+test: setup ## the tests but for the slow ones: make test ARGS="-k loader"; all: ARGS=--slow
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: setup ## ruff and mypy

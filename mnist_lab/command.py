@@ -129,9 +129,9 @@ def run(main: Callable[[], Any]) -> None:
     Hydra's own lines on unknown names are long, and advise `+`. `HYDRA_FULL_ERROR=1`, which makes
     it raise instead of printing, is set for that; set by the user, it gives the traceback.
 
-    Where the user hasn't said how OpenMP's threads wait for each other, they sleep after a thirtieth
-    of the time that OpenMP keeps them awake: else two runs on the same cores hold each other up
-    twentyfold (docs/performance.md).
+    Where the user hasn't said how OpenMP's threads wait for each other, they sleep after a
+    thirtieth of the time that OpenMP keeps them awake: else two runs on the same cores hold each
+    other up twentyfold (docs/performance.md).
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # read when torch is loaded

@@ -383,16 +383,6 @@ def test_a_sealed_checkpoint_ends_in_the_sha256_of_the_rest(sealed):
         assert torch.equal(value, weights[name])
 
 
-def test_every_flipped_bit_is_noticed(sealed, tmp_path):
-    content = sealed.read_bytes()
-    path = tmp_path / "flipped.ckpt"
-    for place in np.linspace(0, len(content) - 1, 40, dtype=int):
-        flipped = bytearray(content)
-        flipped[place] ^= 4
-        path.write_bytes(flipped)
-        assert refused(path).startswith(("damaged", "not a readable checkpoint"))
-
-
 def test_a_torn_off_seal_is_noticed(sealed, tmp_path):
     path = tmp_path / "torn.ckpt"
     path.write_bytes(sealed.read_bytes()[:-71])

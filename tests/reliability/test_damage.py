@@ -43,10 +43,10 @@ def unreadable(path: Path) -> bool:
 
 
 def test_one_flipped_bit_anywhere_is_noticed(good, tmp_path):
+    """One in each byte, and each of the checksum behind the end."""
     chance = random.Random(0)
     seal = len(good) - SEAL_LENGTH
-    places = {*range(100), *chance.sample(range(seal), 500), *range(len(good) - 100, seal)}
-    flips = [(place, 1 << chance.randrange(8)) for place in sorted(places)]
+    flips = [(place, 1 << chance.randrange(8)) for place in range(seal)]
     flips += [(place, 1 << bit) for place in range(seal, len(good)) for bit in range(8)]
     for place, bit in flips:
         flipped = bytearray(good)

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -125,6 +126,29 @@ def test_size_limit_on_the_process(tmp_path):
     assert "cannot be written to: [Errno 27] File too large" in done.stderr
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "run").rglob("*.ckpt*"))
+
+
+def test_whole_names_a_file_once_it_is_on_the_disk_and_then_its_name_is(tmp_path, monkeypatch):
+    done = []
+
+    def noted(name):
+        action = getattr(os, name)
+
+        def call(what, *to):
+            about = os.fstat(what) if name == "fsync" else Path(what).stat()
+            done.append((name, about.st_ino, about.st_size))
+            return action(what, *to)
+
+        monkeypatch.setattr(os, name, call)
+
+    noted("fsync")
+    noted("replace")
+    with whole(tmp_path / "file") as file:
+        file.write("content")
+    written = (tmp_path / "file").stat()
+    assert done[:2] == [(name, written.st_ino, 7) for name in ("fsync", "replace")]
+    assert [name for name, *_ in done] == ["fsync", "replace", "fsync"]
+    assert done[2][1] == tmp_path.stat().st_ino
 
 
 def test_whole_keeps_the_previous_file_until_the_new_one_is_complete(tmp_path):
