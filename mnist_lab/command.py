@@ -28,7 +28,7 @@ from omegaconf.errors import (
 )
 
 from mnist_lab import LabError, arguments, processes, streams
-from mnist_lab.config import CONF, ConfigError, hint, without_influence
+from mnist_lab.config import CONF, ConfigError, hint, mode_of, without_influence
 from mnist_lab.files import class_names
 
 
@@ -36,14 +36,16 @@ def register_resolvers() -> None:
     """Make known what `conf/` computes.
 
     `${class_names:FOLDER}` are the names of the folders in it, `${num_classes:}` is how many
-    classes the dataset has. `${moment:}` is date and time and eight hex digits, so that runs
-    started together differ; `${run_folder:RESUME,DATASET,MODEL}` is the folder to continue in if
-    one is given, else a new one. `${sweep_folder:NAME}` is a sweep's, new unless it is named, and
-    `${job_name:OVERRIDES}` that of one of its jobs. `${text:NAME}` is `conf/NAME.yaml`'s own text,
-    comments and all, but for its defaults and what it sets of Hydra.
+    classes the dataset has, `${mode_of:METRIC}` whether less or more of it is better. `${moment:}`
+    is date and time and eight hex digits, so that runs started together differ;
+    `${run_folder:RESUME,DATASET,MODEL}` is the folder to continue in if one is given, else a new
+    one. `${sweep_folder:NAME}` is a sweep's, new unless it is named, and
+    `${job_name:OVERRIDES,SOURCE}` that of one of its jobs. `${text:NAME}` is `conf/NAME.yaml`'s own
+    text, comments and all, but for its defaults and what it sets of Hydra.
     """
     OmegaConf.register_new_resolver("moment", moment, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("class_names", class_names, replace=True)
+    OmegaConf.register_new_resolver("mode_of", mode_of, replace=True)
     OmegaConf.register_new_resolver("num_classes", _num_classes, replace=True)
     OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("sweep_folder", _sweep_folder, use_cache=True, replace=True)
@@ -90,15 +92,17 @@ def as_typed(overrides: Sequence[str]) -> list[str]:
 MAX_JOB_NAME = 80  # characters
 
 
-def job_name(overrides: Sequence[str]) -> str:
+def job_name(overrides: Sequence[str], source: str | None = None) -> str:
     """What a sweep calls the folder of the job with these overrides, whatever their order.
 
     The names and values of what determines its result, as `batch_size-32_seed-0`. A hash ends the
     name where it would be too long, or where a value (a path, a list) can't stand in a name.
+
+    Args:
+        source: the class of the dataset's source: of some, `data.root` says which images.
     """
     given = dict(text.lstrip("+").partition("=")[::2] for text in as_typed(overrides))
-    data = given.get("data")
-    kept = {key: given[key] for key in sorted(given) if not without_influence(key, data)}
+    kept = {key: given[key] for key in sorted(given) if not without_influence(key, source)}
     last = {key: key.rpartition(".")[2] for key in kept}
     often = Counter(last.values())
     names = {key: key if often[last[key]] > 1 or key.startswith("~") else last[key] for key in kept}

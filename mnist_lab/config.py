@@ -12,7 +12,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -23,6 +23,7 @@ _here = Path(__file__).resolve().parent
 CONF = str(_here / "conf" if (_here / "conf").is_dir() else _here.parent / "conf")
 """The configuration's folder: inside an installed wheel, beside the package in a checkout."""
 
+Mode = Literal["min", "max"]
 _INSTANTIATE_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 # What says where, on what and how talkatively a run happens, not what comes out of it.
@@ -40,8 +41,21 @@ _WITHOUT_INFLUENCE = (
     *(f"trainer.callbacks.{key}" for key in ("console", "dashboard", "last")),
 )
 
-# Choices of `data` whose images are whatever lies in data.root; the others know theirs by checksum.
-_OWN_FILES = {"folder": "mnist_lab.data.FolderSource", "kaggle": "mnist_lab.data.KaggleSource"}
+MODES: Mapping[str, Mode] = {
+    "loss": "min",
+    "accuracy": "max",
+    "precision": "max",
+    "recall": "max",
+    "f1": "max",
+}
+"""Whether less or more is better, by the names of what every classifier logs."""
+
+# Sources whose images are known by their checksums: what says only where to get them, as the class
+# itself says (`Source.incidental`). It stands here, too, for who can't wait for its import.
+INCIDENTAL: Mapping[str, tuple[str, ...]] = {
+    "mnist_lab.data.IDXSource": ("root", "urls"),
+    "mnist_lab.data.Digits": ("root",),
+}
 
 # Whose classes a stored configuration may name, and which functions.
 _PACKAGES = ("mnist_lab", "lightning", "torch", "torchvision.transforms")
@@ -50,6 +64,26 @@ _FUNCTIONS = {"mnist_lab.callbacks.as_list", "mnist_lab.run.precision"}
 
 class ConfigError(FileOrSettingError):
     """A setting that doesn't fit; the text names the key, what came and what is allowed."""
+
+
+def mode_of(monitor: str, mode: str | None = None) -> Mode:
+    """Whether less or more of what is monitored is better: its name says it.
+
+    A metric of one's own has no such name: then it is the `mode` that is given.
+
+    Raises:
+        ConfigError: a `mode` that contradicts the name, or none where the name says nothing.
+    """
+    known = MODES.get(str(monitor).removeprefix("val/"))
+    if known is None and mode is None:
+        raise ConfigError(
+            f"monitor={monitor}: no such metric{hint(str(monitor), [f'val/{n}' for n in MODES])} "
+            "(of one of your own mode=min or mode=max must say which is better)"
+        )
+    if known is not None and mode not in (None, known):
+        better = "less" if known == "min" else "more"
+        raise ConfigError(f"mode={mode}: of {monitor} {better} is better, and its name says so")
+    return known or typing.cast(Mode, mode)
 
 
 def to_plain(cfg: DictConfig) -> dict[str, Any]:
@@ -72,10 +106,22 @@ def in_folder(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {**placed(plain), "folder": str(folder)}
 
 
-def influential(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """What determines the result: all but paths, devices and loggers; 0.0 is told as 0."""
+def influential(
+    plain: Mapping[str, Any], incidental: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """What determines the result: all but paths, devices and loggers; 0.0 is told as 0.
+
+    Args:
+        incidental: the source's own word on what doesn't identify its images; without it, of a
+            source that isn't ours everything does.
+    """
     kept: dict[str, Any] = whole_numbers(plain)
     root = kept["data"].get("root")
+    source = kept["data"].get("source")
+    if not isinstance(source, dict):
+        source = {}
+    if incidental is None:
+        incidental = INCIDENTAL.get(str(source.get("_target_")), ())
     for key in _WITHOUT_INFLUENCE:
         *groups, name = key.split(".")
         group: Any = kept
@@ -83,8 +129,9 @@ def influential(plain: Mapping[str, Any]) -> dict[str, Any]:
             group = group.get(each) if isinstance(group, dict) else None
         if isinstance(group, dict):
             group.pop(name, None)
-    source = kept["data"].get("source")
-    if isinstance(source, dict) and source.get("_target_") in _OWN_FILES.values():
+    for name in incidental:
+        source.pop(name, None)
+    if "root" not in incidental:
         kept["data"]["root"] = root
     return kept
 
@@ -99,17 +146,21 @@ def whole_numbers(value: Any) -> Any:
     return int(value) if whole else value
 
 
-def without_influence(key: str, data: str | None = None) -> bool:
-    """Whether a setting (or all of a group) says nothing about the result, with this `data`."""
-    if key == "data.root" and data in _OWN_FILES:
+def without_influence(key: str, source: str | None = None) -> bool:
+    """Whether a setting (or all of a group) says nothing about the result.
+
+    Args:
+        source: the class of the dataset's source, where it is asked of `data.root`, too.
+    """
+    if key == "data.root" and source is not None and "root" not in INCIDENTAL.get(source, ()):
         return False
     without = ("study", "search", *_WITHOUT_INFLUENCE)
     return any(f"{key}.".startswith(f"{each}.") for each in without)
 
 
-def fingerprint(plain: Mapping[str, Any]) -> str:
-    """A hash of what determines the result."""
-    kept = json.dumps(influential(plain), sort_keys=True)
+def fingerprint(plain: Mapping[str, Any], incidental: Sequence[str] | None = None) -> str:
+    """A hash of what determines the result, see `influential`."""
+    kept = json.dumps(influential(plain, incidental), sort_keys=True)
     return hashlib.sha256(kept.encode()).hexdigest()[:16]
 
 

@@ -1,5 +1,6 @@
 """What TensorBoard shows of a run, beside the scalars that the model logs itself."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -188,7 +189,8 @@ def _add_f1(
     board: "SummaryWriter", split: str, values: Tensor, classes: list[str], step: int
 ) -> None:
     for name, value in zip(classes, values.tolist(), strict=True):
-        board.add_scalar(f"{split}_f1/{name}", value, step)
+        if not math.isnan(value):  # a class that is neither there nor predicted
+            board.add_scalar(f"{split}_f1/{name}", value, step)
 
 
 def _confusion(counts: Tensor, classes: list[str]) -> np.ndarray[Any, np.dtype[np.uint8]]:

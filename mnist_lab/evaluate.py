@@ -29,7 +29,7 @@ class Settings:
     """The root of `conf/evaluate.yaml`, but for its groups `data` and `augment`."""
 
     checkpoint: str | list[str]
-    split: Literal["test", "val", "train"]
+    split: Literal["test", "val", "train", "all"]
     tta: int
     inside: int | None
     seed: int
@@ -164,6 +164,7 @@ def _data(
     given = HydraConfig.get().runtime.choices["data"]
     name = given or _common_name(paths, members)
     stored: dict[str, Any] = {}
+    roots: list[Any] = []
     for path, member in zip(paths, members, strict=True):
         if member.data is None or member.data.get("name") != name:
             continue
@@ -171,28 +172,51 @@ def _data(
         for key, value in found.items():
             if not isinstance(value, int | float | None):
                 raise FileOrSettingError(f"{path}: doesn't describe its split: {key}={value}")
+        if member.data.get("root") is not None:
+            roots.append(member.data["root"])
         test_size = member.data.get("test_size")
         if isinstance(test_size, int | float):  # of a dataset without a test split of its own
             found["source.test_size"] = test_size
         elif settings.split == "test":
             found = {}
+        if settings.split == "all":
+            found = {"val_size": 0, "train_size": None}
         if stored not in ({}, found):
             raise FileOrSettingError(f"split={settings.split}: the checkpoints have different ones")
         stored = found
+    overrides = HydraConfig.get().overrides.task
     cfg = compose(
         "evaluate",
         [
             *(f"data.{key}={'null' if value is None else value}" for key, value in stored.items()),
-            *HydraConfig.get().overrides.task,  # later ones win
+            *overrides,  # later ones win
             *([] if given else [f"data={name}"]),
         ],
     )
+    if not any(text.lstrip("+").startswith("data.root=") for text in overrides):
+        _use_root(cfg, roots)
     for key in OmegaConf.missing_keys(cfg):  # with the whole key, which to_container doesn't say
         raise FileOrSettingError(f"{key}: a value is missing")
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     config.check(plain["data"], DataModule, "data.")
     built = config.build({key: plain[key] for key in ("data", "augment")})
     return built["data"], built["augment"]
+
+
+def _use_root(cfg: DictConfig, roots: list[Any]) -> None:
+    """The folder that was trained on, where the images are whatever lies in a folder.
+
+    Of other datasets a checkpoint doesn't say where their files are fetched to.
+    """
+    if not roots or "root" in config.INCIDENTAL.get(cfg.data.source._target_, ()):
+        return
+    root = roots[0]
+    if any(other != root for other in roots):
+        raise FileOrSettingError("data.root: the checkpoints were trained on different ones")
+    if not isinstance(root, str) or not root.isprintable() or "${" in root:
+        raise FileOrSettingError(f"data.root: the checkpoint names none that can be used: {root!r}")
+    cfg.data.root = root
+    print(f"data.root={root}, which was trained on")
 
 
 def _images(
@@ -204,7 +228,8 @@ def _images(
     split = settings.split
     if split == "val" and not data.has_validation:
         raise FileOrSettingError("split=val: there are no validation images")
-    images, labels = data.tensors(split)
+    parts = [data.tensors(each) for each in (("train", "test") if split == "all" else (split,))]
+    images, labels = map(torch.cat, zip(*parts, strict=True))
     if settings.inside is not None and not 0 <= settings.inside < len(images):
         raise FileOrSettingError(
             f"inside must lie between 0 and {len(images) - 1}, not {settings.inside}"

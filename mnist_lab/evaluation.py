@@ -13,6 +13,7 @@ from torch.nn import functional
 from mnist_lab import FileOrSettingError
 from mnist_lab.models import Classifier
 from mnist_lab.models.classifier import shortest
+from mnist_lab.models.scores import by_class, macro_means
 from mnist_lab.statistics import Interval, wilson
 
 _FARTHEST = 2  # pixels, of a shift
@@ -75,29 +76,26 @@ class Evaluation:
 
     @property
     def scores(self) -> dict[str, Tensor]:
-        """Precision, recall and f1 `(K,)` by class; 0 where nothing is there to divide by."""
-        hits = self.confusion.diagonal().double()
-        given, there = self.confusion.sum(0), self.confusion.sum(1)
-        return {
-            "precision": hits / given.clamp(min=1),
-            "recall": hits / there.clamp(min=1),
-            "f1": 2 * hits / (given + there).clamp(min=1),
-        }
+        """Precision, recall and f1 `(K,)` by class; NaN for one that occurs nowhere."""
+        return by_class(self.confusion)
 
     @property
-    def per_class(self) -> dict[str, dict[str, float]]:
-        """Precision, recall, f1 and support by the class's name."""
-        support, scores = self.confusion.sum(1), self.scores
+    def per_class(self) -> dict[str, dict[str, float | None]]:
+        """Precision, recall, f1 and support by the class's name; None as `scores` has NaN."""
+        columns = {key: values.tolist() for key, values in self.scores.items()}
+        support = self.confusion.sum(1).tolist()
         return {
-            name: {key: shortest(values[index]) for key, values in scores.items()}
-            | {"support": int(support[index])}
+            name: {
+                **{key: _known(values[index]) for key, values in columns.items()},
+                "support": support[index],
+            }
             for index, name in enumerate(self.classes)
         }
 
     @property
     def macro(self) -> dict[str, float]:
-        """Precision, recall and f1: means over the classes, each counting the same."""
-        return {key: shortest(values.mean()) for key, values in self.scores.items()}
+        """Precision, recall and f1: means over the classes that occur, each counting the same."""
+        return {key: shortest(value) for key, value in macro_means(self.scores).items()}
 
     @property
     def calibration_error(self) -> float:
@@ -113,6 +111,10 @@ class Evaluation:
         return replace(
             self, log_probabilities=self.log_probabilities[kept], labels=self.labels[kept]
         )
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else shortest(value)
 
 
 def evaluate(

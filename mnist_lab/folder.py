@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,16 +120,22 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     return result
 
 
-def write_config(folder: Path, plain: Mapping[str, Any]) -> None:
+def write_config(
+    folder: Path, plain: Mapping[str, Any], incidental: Sequence[str] | None = None
+) -> None:
     """Put `config.yaml` into a folder that is new, or of a run with the same configuration.
+
+    Args:
+        incidental: as `config.influential` takes it.
 
     Raises:
         FolderError: the folder is that of another run.
     """
     if (folder / "config.yaml").exists():
         before = read_config(folder)
-        if config.fingerprint(before) != config.fingerprint(plain):
-            keys = ", ".join(_differing(before, plain)[:3])
+        one, other = (config.influential(each, incidental) for each in (before, plain))
+        if one != other:
+            keys = ", ".join(_differing(one, other)[:3])
             raise FolderError(f"{folder}: holds a run with other settings: {keys}")
     _replace_config(folder, plain)
 

@@ -46,7 +46,7 @@ def predict(
         checkpoint: a run's folder, or a checkpoint.
         input: a picture, a folder of pictures, an IDX file, or a table, as text or array.
         format: `csv` has the columns file (or index, from 0), prediction (the class's name),
-            confidence and p0, p1, ...; `kaggle` has ImageId, from 1, and Label.
+            confidence and each class's probability; `kaggle` has ImageId, from 1, and Label.
         invert, scale, transpose: what to do to the images of a table or IDX file; where it isn't
             said, ones that look unlike those trained on are refused, or told.
 
@@ -65,7 +65,7 @@ def predict(
 
     from tqdm import tqdm
 
-    from mnist_lab import trained
+    from mnist_lab import predictions, trained
     from mnist_lab.data.inputs import open_images
     from mnist_lab.files import whole
     from mnist_lab.likeness import Remedies
@@ -96,16 +96,20 @@ def predict(
             whole(target, "wb") as file,
             tqdm(total=images.total, unit=" images", disable=None) as bar,
         ):
-            for places, found in images.batches:
-                batch = remedies(found)
+            for places, taken in images.batches:
+                batch = remedies(taken)
                 if not done and images.names is None:
                     odd = remedies.examine(batch, network, f"input={input}")
                     if odd is not None:
                         print(odd, file=sys.stderr)
+                found = _probabilities(model, batch)
                 if format == "kaggle":
-                    table = _submission(places, _probabilities(model, batch), classes)
+                    table = _submission(places, found, classes)
+                elif images.names is None:
+                    table = predictions.table({"index": places.tolist()}, found, classes)
                 else:
-                    table = _table(places, _probabilities(model, batch), classes, images.names)
+                    files = [images.names[place] for place in places.tolist()]
+                    table = predictions.table({"file": files}, found, classes)
                 table.write_csv(file, include_header=not done)
                 done += len(batch)
                 bar.update(len(batch))
@@ -129,27 +133,6 @@ def _probabilities(model: "Classifier", images: "Tensor") -> "Tensor":
     with torch.inference_mode():
         probabilities: Tensor = model(images.to(model.device)).softmax(1).cpu()
     return probabilities
-
-
-def _table(
-    places: "Tensor", probabilities: "Tensor", classes: list[str], names: list[str] | None
-) -> "pl.DataFrame":
-    import polars as pl
-
-    confidence, guess = probabilities.max(1)
-    numbers = {f"p{k}": column.numpy() for k, column in enumerate(probabilities.unbind(1))}
-    return pl.DataFrame(
-        {
-            **(
-                {"index": places.numpy()}
-                if names is None
-                else {"file": [names[place] for place in places.tolist()]}
-            ),
-            "prediction": pl.Series(classes).gather(guess.numpy()),
-            "confidence": confidence.numpy(),
-            **numbers,
-        }
-    )
 
 
 def _submission(places: "Tensor", probabilities: "Tensor", classes: list[str]) -> "pl.DataFrame":

@@ -20,6 +20,7 @@ from rich.table import Table
 from torch import Tensor, nn
 
 import mnist_lab
+from mnist_lab import predictions
 from mnist_lab.data import DataModule
 from mnist_lab.evaluation import Evaluation
 from mnist_lab.files import whole
@@ -28,9 +29,6 @@ from mnist_lab.models.classifier import shortest
 
 log = logging.getLogger(__name__)
 Result = dict[str, Any]
-
-VALIDATED = ("val/loss", "val/accuracy")
-TESTED = ("test/loss", "test/accuracy", "test/f1", "test/precision", "test/recall")
 
 
 def result_of(
@@ -53,8 +51,13 @@ def result_of(
         best: epoch and metrics of the checkpoint that counts.
         tested: what it made of the test images, if it was shown them.
     """
-    found = dict(best["metrics"]) if best is not None else {}
-    found |= {key: value for key, value in trainer.callback_metrics.items() if key in TESTED}
+    expected = [f"{split}/{name}" for split in ("val", "test") for name in model.metrics]
+    found: dict[str, Any] = dict.fromkeys(expected)
+    for split, logged in (
+        ("val", best["metrics"] if best is not None else {}),
+        ("test", trainer.callback_metrics if tested is not None else {}),
+    ):
+        found |= {key: value for key, value in logged.items() if key.startswith(f"{split}/")}
     batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
     count = len(data.tensors("train")[1])
     images = batches / math.ceil(count / data.batch_size) * count
@@ -62,7 +65,7 @@ def result_of(
     return {
         "status": status,
         "metrics": {
-            key: shortest(found[key]) if key in found else None for key in (*VALIDATED, *TESTED)
+            key: None if value is None else shortest(value) for key, value in found.items()
         },
         "per_class": tested.per_class if tested is not None else None,
         "best_epoch": best["epoch"] if best is not None else None,
@@ -96,16 +99,10 @@ def write_result(folder: Path, result: Result) -> None:
 
 def write_tables(folder: Path, found: Evaluation) -> None:
     """`predictions.csv`, a row an image in the order of its split, and `per_class.csv`."""
-    probabilities = found.probabilities
-    confidence, guess = probabilities.max(1)
-    columns = (found.labels, guess, confidence, probabilities)
-    names = [f"p{i}" for i in range(probabilities.shape[1])]
-    with whole(folder / "predictions.csv", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["index", "truth", "prediction", "confidence", *names])
-        rows = zip(*(column.tolist() for column in columns), strict=True)
-        for index, (truth, prediction, sure, each) in enumerate(rows):
-            writer.writerow([index, truth, prediction, f"{sure:.6g}", *(f"{p:.6g}" for p in each)])
+    indices = {"index": range(len(found.labels))}
+    table = predictions.table(indices, found.probabilities, found.classes, found.labels)
+    with whole(folder / "predictions.csv", "wb") as file:
+        table.write_csv(file)
     with whole(folder / "per_class.csv", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["class", "precision", "recall", "f1", "support"])

@@ -76,7 +76,7 @@ def default_trainer(
     folder: str | Path,
     *,
     monitor: str = "val/accuracy",
-    mode: Literal["min", "max"] = "max",
+    mode: Literal["min", "max"] | None = None,
     **settings: Any,
 ) -> L.Trainer:
     """The trainer of `conf/trainer/default.yaml`, with these of its settings changed.
@@ -85,12 +85,17 @@ def default_trainer(
     and stand beside the others (or in the place of the one of that name, with None for none);
     a list replaces all of them.
 
+    Args:
+        mode: whether less or more of `monitor` is better: its name says it, but for that of a
+            metric of one's own.
+
     Raises:
         ConfigError: a setting that Lightning's Trainer doesn't have, or a value that doesn't fit.
     """
     quieten()
     default = OmegaConf.load(Path(config.CONF) / "trainer" / "default.yaml")
-    root = {"monitor": monitor, "mode": mode, "checkpoint_every_n_steps": None}
+    better = config.mode_of(monitor, mode)
+    root = {"monitor": monitor, "mode": better, "checkpoint_every_n_steps": None}
     cfg = OmegaConf.create({**root, "trainer": default}, flags={"allow_objects": True})
     for key, value in settings.items():
         OmegaConf.update(cfg, f"trainer.{key}", value, merge=isinstance(value, Mapping))
@@ -113,8 +118,8 @@ def train(
 ) -> Result:
     """Fit, test the best checkpoint once, and leave everything in `trainer.default_root_dir`.
 
-    The best checkpoint is that of the trainer's first `ModelCheckpoint`; without a validation
-    split it is the last one, and there is no early stopping.
+    The best checkpoint is that of the trainer's first `ModelCheckpoint` that monitors something;
+    without a validation split it is the last one, and there is no early stopping.
 
     Args:
         init_from: a checkpoint whose weights to start from.
@@ -232,6 +237,8 @@ def _check(data: DataModule, model: Classifier, trainer: L.Trainer, test: bool) 
             monitor = callback.monitor
             if monitor is not None and monitor not in known:
                 raise LabError(f"monitor={monitor}: no such metric{config.hint(monitor, known)}")
+            if monitor is not None:
+                config.mode_of(monitor, callback.mode)
 
 
 @contextlib.contextmanager
@@ -281,8 +288,11 @@ def _seconds(trainer: L.Trainer, start: float) -> float:
 
 def _load_best(model: Classifier, trainer: L.Trainer) -> dict[str, Any]:
     """Put the best checkpoint's weights into the model; its epoch and metrics."""
-    saver = trainer.checkpoint_callback
-    if not (isinstance(saver, ModelCheckpoint) and saver.best_model_path):
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
+    savers = [each for each in callbacks if isinstance(each, ModelCheckpoint)]
+    saver = next((each for each in savers if each.monitor is not None), None)
+    saver = saver or next(iter(savers), None)
+    if saver is None or not saver.best_model_path:
         return {"epoch": trainer.current_epoch - 1, "metrics": dict(trainer.callback_metrics)}
     content = checkpoint.read(saver.best_model_path)
     model.load_state_dict(content["state_dict"])

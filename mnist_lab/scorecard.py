@@ -131,7 +131,8 @@ def show(numbers: Mapping[str, Any]) -> None:
     by_class = Table("class", "precision", "recall", "f1", "images")
     for name, each in numbers["per_class"].items():
         *values, support = each.values()
-        by_class.add_row(escape(name), *(f"{value:.4f}" for value in values), f"{support:,}")
+        told = ("-" if value is None else f"{value:.4f}" for value in values)
+        by_class.add_row(escape(name), *told, f"{support:,}")
     console = Console(width=None if Console().is_terminal else 100)
     console.print(table, by_class)
     if numbers["without_disputed"] is not None:

@@ -12,7 +12,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from mnist_lab.config import without_influence
-from mnist_lab.sweep import SweepError
+from mnist_lab.sweep import SweepError, job_names, loss_of
 
 if TYPE_CHECKING:  # takes a while
     import optuna
@@ -74,9 +74,14 @@ class OptunaSweeper(Sweeper):
                 else:
                     study.tell(number, job.return_value)
             returns += done
-        if any(trial.value is not None for trial in study.trials):
-            winner = [*fixed, "test=true", *_overrides(study.best_trial.params)]
-            returns += self._launch([winner], len(study.trials))
+        finished = [trial for trial in study.trials if trial.value is not None]
+        if finished:
+            level = [trial for trial in finished if trial.value == study.best_value]
+            points = [[*fixed, *_overrides(trial.params)] for trial in level]
+            names = job_names(self._config, points)
+            losses = [loss_of(self._folder / name) for name in names]
+            winner = points[losses.index(min(losses))]
+            returns += self._launch([[*winner, "test=true"]], len(study.trials))
         for job in returns:
             _ = job.return_value  # raises what a failed job raised
         return returns
@@ -84,7 +89,8 @@ class OptunaSweeper(Sweeper):
     def _study(self, space: Point, fixed: list[str]) -> "optuna.Study":
         import optuna
 
-        told = {each for each in fixed if not without_influence(each.partition("=")[0])}
+        source = self._config.data.source._target_
+        told = {each for each in fixed if not without_influence(each.partition("=")[0], source)}
         told |= {f"{key}: {each!r}" for key, each in space.items()}
         told |= {f"monitor={self._config.monitor}", f"mode={self._config.mode}"}
         storage = self._folder / "search.db"
@@ -98,6 +104,8 @@ class OptunaSweeper(Sweeper):
             before = set(study.user_attrs.get("search", told))
         except Exception as error:  # whatever SQLAlchemy makes of a file that is no database
             raise SweepError(f"{storage}: cannot be used: {str(error).splitlines()[0]}") from error
+        if not any(each.startswith("data.root=") for each in before):  # of an earlier version
+            before |= {each for each in told if each.startswith("data.root=")}
         if before != told:
             other = ", ".join(sorted(before - told))
             raise SweepError(f"{self._folder}: is a search over {other}; name this one, sweep=NAME")

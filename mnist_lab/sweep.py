@@ -6,12 +6,13 @@ Imports nothing heavy, as `config`.
 import contextlib
 import gc
 import json
+import math
 import os
 import socket
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -101,7 +102,7 @@ def _opened(cfg: DictConfig) -> Sweep:
     jobs = []
     if hydra.sweeper._target_ == f"{BasicSweeper.__module__}.{BasicSweeper.__name__}":
         (combinations,) = BasicSweeper.split_arguments(overrides, None)
-        jobs = [command.job_name(each) for each in combinations]
+        jobs = job_names(cfg, combinations)
         if not jobs:
             raise SweepError("this sweep has no jobs: a setting has no values")
         name, count = Counter(jobs).most_common(1)[0]
@@ -113,7 +114,20 @@ def _opened(cfg: DictConfig) -> Sweep:
     settings = sorted({key for each in overrides if (key := _identity(each)) is not None})
     _find_ray(hydra.launcher)
     _claim(folder, settings)
-    return Sweep(folder, jobs, cfg.monitor, cfg.mode)
+    return Sweep(folder, jobs, cfg.monitor, config.mode_of(cfg.monitor, cfg.mode))
+
+
+def job_names(cfg: DictConfig, jobs: Sequence[Sequence[str]]) -> list[str]:
+    """The folders of a sweep's jobs by their overrides, as the jobs themselves name them."""
+    loader = GlobalHydra.instance().config_loader()
+
+    def source(overrides: Sequence[str]) -> str | None:
+        if not any(text.lstrip("+").startswith("data.root=") for text in overrides):
+            return None  # it makes no difference
+        composed = loader.load_sweep_config(cfg, list(overrides))
+        return str(composed.data.source._target_)
+
+    return [command.job_name(each, source(each)) for each in jobs]
 
 
 def _identity(override: Override) -> str | None:
@@ -269,12 +283,21 @@ def _report(sweep: Sweep) -> None:
     console.print(f"python -m mnist_lab.compare runs={sweep.folder}", markup=False, soft_wrap=True)
 
 
-def _row(folder: Path, sweep: Sweep) -> tuple[tuple[int, float], str, str, str, str, str, str]:
+def loss_of(folder: Path) -> float:
+    """By which jobs are told apart that are level in what is monitored."""
+    result = run_folder.read_result(folder)
+    loss = None if result is None else result["metrics"].get("val/loss")
+    return math.inf if loss is None else float(loss)
+
+
+def _row(
+    folder: Path, sweep: Sweep
+) -> tuple[tuple[int, float, float], str, str, str, str, str, str]:
     """What to sort by, then the cells."""
     try:
         result = run_folder.read_result(folder)
     except run_folder.FolderError as error:
-        return (1, 0.0), folder.name, "-", "-", "-", "-", str(error)
+        return (1, 0.0, 0.0), folder.name, "-", "-", "-", "-", str(error)
     if result is None or result["status"] == "diverged":
         reason = folder / REASON
         if result is not None:
@@ -283,13 +306,13 @@ def _row(folder: Path, sweep: Sweep) -> tuple[tuple[int, float], str, str, str, 
             state = f"failed: {reason.read_text(encoding='utf-8', errors='replace').strip()}"
         else:
             state = "unfinished" if (folder / "config.yaml").exists() else "not started"
-        return (1, 0.0), folder.name, "-", "-", "-", "-", state
+        return (1, 0.0, 0.0), folder.name, "-", "-", "-", "-", state
     value = result["metrics"].get(sweep.monitor)
     order = 0.0 if value is None else -value if sweep.mode == "max" else value
     test = result["metrics"].get(sweep.monitor.replace("val/", "test/"))
     seconds = result.get("seconds", {}).get("fit")
     return (
-        (0, order),
+        (0, order, loss_of(folder)),
         folder.name,
         _number(value),
         _number(test),

@@ -74,6 +74,7 @@ def _run(cfg: DictConfig) -> tuple[dict[str, Any], str]:
 
         run.quieten()
         config.check(settings, run.Settings)
+        config.mode_of(settings["monitor"], settings["mode"])
         if not 0 <= settings["seed"] < 2**32:
             raise config.ConfigError(f"seed={settings['seed']}: must lie between 0 and {2**32 - 1}")
         seed_everything(settings["seed"], verbose=False)
@@ -88,7 +89,7 @@ def _run(cfg: DictConfig) -> tuple[dict[str, Any], str]:
         if not first:
             command.console_for_warnings()
         if first and not quick:
-            run_folder.write_config(folder, plain)
+            run_folder.write_config(folder, plain, built["data"].source.incidental)
         result = run_folder.read_result(folder)
         untested = result is not None and result["metrics"].get("test/accuracy") is None
         if result is None or (result["status"] == "completed" and untested and settings["test"]):
@@ -99,7 +100,7 @@ def _run(cfg: DictConfig) -> tuple[dict[str, Any], str]:
                 init_from=built["init_from"],
                 resume=True,
                 test=built["test"],
-                config_hash=config.fingerprint(plain),
+                config_hash=config.fingerprint(plain, built["data"].source.incidental),
                 started=started,
             )
         elif result["status"] == "completed":

@@ -23,13 +23,17 @@ from tests.documents import ROOT
         (["data.root=/a/b", "data.device=cpu", "trainer.logger.tensorboard=null"], "job"),
         (["augment=none"], "augment-none"),
         (["data=mnist", "data.root=pics"], "data-mnist"),
-        (["data=folder", "data.root=pics"], "data-folder_root-pics"),
     ],
 )
 def test_a_job_is_named_by_what_determines_its_result(overrides, name):
-    assert job_name(overrides) == name
+    assert job_name(overrides, "mnist_lab.data.IDXSource") == name
     (parsed,) = OverridesParser.create().parse_overrides([f"checkpoint=outputs/sweeps/a/{name}"])
     assert parsed.value() == f"outputs/sweeps/a/{name}"
+
+
+@pytest.mark.parametrize("source", ["mnist_lab.data.FolderSource", "theirs.Pictures"])
+def test_a_folder_whose_files_nobody_has_checked_is_part_of_a_jobs_name(source):
+    assert job_name(["data=folder", "data.root=pics"], source) == "data-folder_root-pics"
 
 
 @pytest.mark.parametrize(

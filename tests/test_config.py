@@ -1,5 +1,6 @@
 """Every shipped configuration composes and builds; settings are held against signatures."""
 
+import copy
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from PIL import Image
 
-from mnist_lab import command, config, run
+from mnist_lab import command, config, data, run
 from mnist_lab.config import ConfigError
 from mnist_lab.data import RandomAffine
 
@@ -148,6 +149,50 @@ def test_fingerprint_is_of_what_determines_the_result(tmp_path):
         assert hash_of(same) == plain, same
     for other in ("seed=1", "optimizer.lr=0.1", "trainer.max_epochs=3", "data.val_size=100"):
         assert hash_of(other) != plain, other
+
+
+def test_a_dataset_is_identified_by_what_its_source_says(tmp_path):
+    """Another address of the same files is the same dataset; a folder of unknown files isn't."""
+    plain = composed(tmp_path)
+    elsewhere = copy.deepcopy(plain)
+    elsewhere["data"]["source"]["urls"] = ["https://example.org/mnist"]
+    assert config.fingerprint(elsewhere) == config.fingerprint(plain)
+    other = copy.deepcopy(plain)
+    other["data"]["source"]["md5"]["train-images-idx3-ubyte.gz"] = "0" * 32
+    assert config.fingerprint(other) != config.fingerprint(plain)
+
+    class Pictures(data.Digits):
+        incidental = ("quality",)
+
+    theirs = copy.deepcopy(plain)
+    theirs["data"]["source"] = {"_target_": "theirs.Pictures", "quality": 3, "kind": "x"}
+    prints = set()
+    for key, value in (("root", "a"), ("root", "b"), ("quality", 4), ("kind", "y")):
+        changed = copy.deepcopy(theirs)
+        (changed["data"] if key == "root" else changed["data"]["source"])[key] = value
+        prints.add(config.fingerprint(changed, Pictures.incidental))
+    assert len(prints) == 4  # three of them with the folder of `theirs`, where quality is no matter
+    assert config.fingerprint(theirs, Pictures.incidental) in prints
+    assert config.fingerprint(theirs) not in prints  # its source was not asked: all of it counts
+
+
+def test_what_the_sources_say_of_themselves_is_what_is_known_without_importing_them():
+    said = {f"mnist_lab.data.{name}": getattr(data, name).incidental for name in data.__all__
+            if name.endswith("Source") or name == "Digits"}  # fmt: skip
+    assert {name: names for name, names in said.items() if names} == config.INCIDENTAL
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode"),
+    [("val/loss", "min"), ("val/accuracy", "max"), ("val/f1", "max"), ("val/recall", "max")],
+)
+def test_the_mode_follows_from_what_is_monitored(monitor, mode, tmp_path):
+    plain = composed(tmp_path, f"monitor={monitor}")
+    callbacks = plain["trainer"]["callbacks"]
+    told = [plain["mode"], callbacks["best"]["mode"], callbacks["early_stopping"]["mode"]]
+    assert told == [mode] * 3
+    explicit = composed(tmp_path, f"monitor={monitor}", f"mode={mode}")
+    assert config.fingerprint(explicit) == config.fingerprint(plain)
 
 
 class Common(TypedDict, total=False):

@@ -227,6 +227,13 @@ def test_per_class_bars_are_the_values():
     assert axes.get_xlabel() == ""
 
 
+def test_of_a_class_that_occurs_nowhere_there_is_no_bar():
+    values = [0.9, float("nan"), 0.8]
+    (axes,) = figures.per_class(values, values, values, ["a", "b", "c"]).axes
+    assert [text.get_text() for text in axes.texts] == ["0.900", "-", "0.800"]
+    assert axes.get_xlim()[0] == pytest.approx(0.75)
+
+
 def test_per_class_says_where_its_axis_begins():
     high = np.array([0.97, 0.98, 0.99])
     (axes,) = figures.per_class(high, high, high, NAMES).axes

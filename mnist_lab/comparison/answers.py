@@ -3,7 +3,6 @@
 import csv
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from mnist_lab import LabError, statistics
 from mnist_lab.comparison.gather import Run
 from mnist_lab.comparison.tables import Group, Table, natural
+from mnist_lab.predictions import columns
 from mnist_lab.statistics import LEVEL, Difference, Interval
 
 MAX_PREDICTION_BYTES = 1 << 28
@@ -241,8 +241,8 @@ def _by_image(table: Table) -> list[Compared]:
     own: Predictions | None = None
     for other in others:
         try:
-            own = own or _predictions(first.runs[0].folder)
-            divided.append(_alone(own, other.runs[0].folder))
+            own = own or _predictions(first.runs[0])
+            divided.append(_alone(own, other.runs[0]))
         except PredictionsError as error:
             divided.append(str(error))
     p = _corrected([None if isinstance(d, str) else statistics.mcnemar(*d) for d in divided])
@@ -270,23 +270,26 @@ def _by_image(table: Table) -> list[Compared]:
     return found
 
 
-def _alone(one: Predictions, other: Path) -> tuple[int, int]:
+def _alone(one: Predictions, other: Run) -> tuple[int, int]:
     """How many test images one run got right and the other wrong, and the reverse."""
     (truth, mine), (same, theirs) = one, _predictions(other)
     if not np.array_equal(truth, same):
-        raise PredictionsError(f"{other / 'predictions.csv'}: is of other images")
+        raise PredictionsError(f"{other.folder / 'predictions.csv'}: is of other images")
     right, theirs_right = mine == truth, theirs == truth
     return int((right & ~theirs_right).sum()), int((~right & theirs_right).sum())
 
 
-def _predictions(folder: Path) -> Predictions:
-    path = folder / "predictions.csv"
+def _predictions(run: Run) -> Predictions:
+    path = run.folder / "predictions.csv"
     try:
         if path.stat().st_size > MAX_PREDICTION_BYTES:
             raise PredictionsError(f"{path}: larger than any predictions")
         with open(path, newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
-            pairs = [(int(row["truth"]), int(row["prediction"])) for row in rows]
+            named = list(rows.fieldnames or ())[4:] == columns(run.classes)
+            # Runs of earlier versions have indices: p0, p1, ... whatever the classes are called.
+            label = {name if named else str(i): i for i, name in enumerate(run.classes)}
+            pairs = [(label[row["truth"]], label[row["prediction"]]) for row in rows]
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise PredictionsError(f"{path}: cannot be read: {error}") from error
     if not pairs:

@@ -176,15 +176,16 @@ def _run(
 ) -> Run:
     metrics, monitor = result.metrics, str(plain.get("monitor"))
     quantity, mode = monitor.removeprefix("val/"), plain.get("mode")
-    if not (f"val/{quantity}" in metrics and f"test/{quantity}" in metrics):
-        quantity, mode = "accuracy", "max"  # of a monitored value that no result holds
+    if f"val/{quantity}" not in metrics:
+        quantity = "accuracy"  # of a value that results of earlier versions don't hold
     val, test = metrics.get(f"val/{quantity}"), metrics.get(f"test/{quantity}")
     if plain["data"].get("val_size") != 0 and val is None:
         raise ComparisonError(f"result.json: has no val/{quantity}")
     seconds = result.seconds.get("fit")
     if seconds is None:
         raise ComparisonError("result.json: has no seconds.fit")
-    if (test is None) != (result.per_class is None):
+    own = quantity not in config.MODES  # a metric that need not be logged of the test
+    if (test is None) != (result.per_class is None) and not (own and test is None):
         lacking = f"test/{quantity}" if test is None else "per_class"
         raise ComparisonError(f"result.json: has no {lacking}")
     if test is None and val is None:
@@ -202,11 +203,14 @@ def _run(
         device=sys.intern(result.device),
         version=sys.intern(f"torch {result.versions.get('torch')}"),
         quantity=sys.intern(quantity),
-        mode="min" if mode == "min" else "max",
+        mode=config.MODES.get(quantity, "min" if mode == "min" else "max"),
         val=val,
         test=test,
         classes=tuple(map(sys.intern, per_class)),
-        recalls=tuple(math.nan if x.recall is None else x.recall for x in per_class.values()),
+        recalls=tuple(
+            math.nan if each.recall is None or not each.support else each.recall
+            for each in per_class.values()
+        ),
         support=tuple(each.support for each in per_class.values()),
         parameters=result.parameters,
         epochs=result.epochs,

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -32,6 +32,10 @@ class Source(ABC):
     """
 
     test_size: int | float | None = None
+    incidental: ClassVar[tuple[str, ...]] = ()
+    """What doesn't identify its images: names of its settings, and `root`, the folder, where what
+    lies there is known by checksums. Runs that differ in nothing else are the same run. Of a
+    source that says nothing all of it counts."""
 
     def __init__(self, name: str, classes: Sequence[str], sizes: Mapping[Split, int]) -> None:
         self.name, self.classes, self.sizes = name, list(classes), dict(sizes)

@@ -156,8 +156,10 @@ class DataModule(L.LightningDataModule):
 
     def description(self) -> dict[str, Any]:
         """What identifies the dataset and its split, as plain values."""
+        own = "root" not in self.source.incidental
         return {
             "name": self.source.name,
+            "root": str(self.root.absolute()) if own else None,
             "classes": self.classes,
             "val_size": self.val_size,
             "train_size": self.train_size,

@@ -38,6 +38,8 @@ class IDXSource(Source):
         md5_extracted: checksums of the extracted files, by name, where they are published.
     """
 
+    incidental = ("root", "urls")
+
     def __init__(
         self,
         name: str,
@@ -162,6 +164,8 @@ class Digits(Source):
 
     A fifth of them, drawn once per class in proportion, is the test split.
     """
+
+    incidental = ("root",)
 
     def __init__(self) -> None:
         super().__init__("digits", [str(d) for d in range(10)], {"train": 1437, "test": 360})

@@ -114,13 +114,13 @@ def curves(history: Mapping[str, Sequence[float]], best_epoch: int | None = None
 def per_class(
     precision: ArrayLike, recall: ArrayLike, f1: ArrayLike, classes: Sequence[str]
 ) -> Figure:
-    """Precision, recall and F1 `(K,)` as bars, with F1 as a number beside its own.
+    """Precision, recall and F1 `(K,)` as bars, with F1 as a number beside its own; NaN has none.
 
     The axis begins above zero, and says so, where all values are high.
     """
     series = {"precision": precision, "recall": recall, "F1": f1}
     values = {name: np.asarray(each, dtype=float) for name, each in series.items()}
-    lowest = min(each.min() for each in values.values())
+    lowest = min(each[np.isfinite(each)].min(initial=1.0) for each in values.values())
     begin = max(0.0, np.floor((lowest - 0.05) * 20) / 20) if lowest > 0.5 else 0.0
     count = len(classes)
     row = float(np.interp(count, [10, 40], [0.42, 0.24]))
@@ -134,7 +134,7 @@ def per_class(
         axes.barh(y, each - begin, 0.25, left=begin, color=color, label=name)
     beside = axes.get_yaxis_transform()
     for index, value in enumerate(values["F1"]):
-        text = f"{value:.3f}"
+        text = "-" if np.isnan(value) else f"{value:.3f}"
         axes.text(1.01, index + 0.27, text, va="center", size=SMALL, color=INK, transform=beside)
     where = f"the axis begins at {begin:g}" if begin else ""
     axes.set(xlim=(begin, 1), ylim=(count - 0.4, -0.6), xlabel=where)

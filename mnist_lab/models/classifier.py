@@ -132,7 +132,12 @@ class Classifier(L.LightningModule):
         return logits
 
     def preprocess(self, images: Tensor) -> Tensor:
-        """What the network is shown: brought to `image_size`, scaled, and normalised."""
+        """What the network is shown: brought to `image_size`, scaled, and normalised.
+
+        Raises:
+            FileOrSettingError: images of another number of channels, or too large to be padded.
+        """
+        self._check_channels(images)
         if images.is_floating_point():
             images = self._resized(images)
         else:
@@ -140,6 +145,12 @@ class Classifier(L.LightningModule):
         if self.normalize == "none":
             return images
         return (images - self.mean).div_(self.std)
+
+    def _check_channels(self, images: Tensor) -> None:
+        if images.shape[1] != len(self.mean):  # else one would be spread over the others
+            raise FileOrSettingError(
+                f"model.in_channels={len(self.mean)}: the images have {images.shape[1]}"
+            )
 
     def fitted(self, images: Tensor) -> Tensor:
         """Images `(N, C, H, W)` of bytes brought to `image_size`, in whole grey levels again.
@@ -172,6 +183,8 @@ class Classifier(L.LightningModule):
             self.network.compile(mode="reduce-overhead" if on_cuda else "default")
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:
+            if stage != "predict":
+                self._check_channels(data.tensors("test" if stage == "test" else "train")[0])
             data.give_out(self.fitted)
         if stage == "fit" and self.normalize == "train":
             assert data is not None

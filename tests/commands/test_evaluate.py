@@ -16,7 +16,7 @@ from sklearn.metrics import confusion_matrix
 
 from mnist_lab import command, config, models, pictures, predict, run
 from mnist_lab.data import DataModule, Digits, FolderSource, RandomAffine
-from mnist_lab.models import LeNet
+from mnist_lab.models import LeNet, checkpoint
 from mnist_lab.statistics import wilson
 
 
@@ -220,9 +220,65 @@ def test_ones_own_pictures(lab_evaluate, tmp_path):
     assert read(tmp_path / "out")["metrics"]["accuracy"] == result["metrics"]["test/accuracy"]
     assert lab_evaluate(*given, "data=folder", "data.root=two", "split=train").status == 0
     assert set(read(tmp_path / "out")["per_class"]) == set(names)
-    called = lab_evaluate(*given)
-    assert called.status == 1
-    assert "data.root: a value is missing" in called.err
+    assert {row["truth"] for row in rows(tmp_path / "out/predictions.csv")} == set(names)
+
+
+def test_a_run_on_ones_own_pictures_knows_their_folder(
+    lab_train, lab_evaluate, tmp_path, monkeypatch
+):
+    """It is remembered for another working folder, too, and `split=all` is all of its pictures."""
+    images, labels = Digits().read(None, "train")
+    for digit in (1, 2):  # of which 1 has the label 0
+        (tmp_path / "own" / str(digit)).mkdir(parents=True)
+        for i, each in enumerate(images[labels == digit][: 30 + 10 * digit]):
+            Image.fromarray(each[0].numpy()).save(tmp_path / "own" / str(digit) / f"{i}.png")
+    sizes = ["data.source.test_size=0.2", "data.val_size=0.25", "data.train_size=0.5"]
+    called = lab_train("data=folder", "data.root=own", *sizes, "trainer.max_epochs=1",
+                       "trainer.accelerator=cpu", "hydra.run.dir=run")  # fmt: skip
+    assert called.status == 0, called.err
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    called = lab_evaluate("checkpoint=../run", "output=out")
+    assert called.status == 0, called.err
+    assert f"data.root={tmp_path / 'own'}, which was trained on" in called.out
+    found = read(tmp_path / "elsewhere/out")
+    assert (found["images"], set(found["per_class"])) == (18, {"1", "2"})
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert found["metrics"]["accuracy"] == result["metrics"]["test/accuracy"]
+    assert found["per_class"] == result["per_class"]
+    for path in (tmp_path / "run", tmp_path / "elsewhere/out"):
+        table = rows(path / "predictions.csv")
+        assert list(table[0]) == ["index", "truth", "prediction", "confidence", "p1", "p2"]
+        assert [row["truth"] for row in table].count("1") == 8  # a fifth of 40
+        for row in table:
+            assert row["confidence"] == row[f"p{row['prediction']}"]
+    assert lab_evaluate("checkpoint=../run", "output=all", "split=all").status == 0
+    assert read(tmp_path / "elsewhere/all")["images"] == 40 + 50
+    (tmp_path / "own").rename(tmp_path / "gone")
+    called = lab_evaluate("checkpoint=../run", "output=none")
+    assert (called.status, len(called.err.splitlines())) == (1, 1)
+    assert f"data.root={tmp_path / 'own'}: No such file" in called.err
+    assert lab_evaluate("checkpoint=../run", "output=none", "data.root=../gone").status == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "root", "told"),
+    [
+        ("folder", "${oc.env:HOME}", "data.root: the checkpoint names none that can be used"),
+        ("folder", ["a"], "data.root: the checkpoint names none that can be used"),
+        ("digits", "nowhere", None),  # whose images lie in none
+    ],
+)
+def test_a_folder_that_a_checkpoint_names_is_only_read(
+    name, root, told, trained, lab_evaluate, tmp_path
+):
+    content = models.read(trained)
+    content["mnist_lab"]["data"] |= {"name": name, "root": root}
+    checkpoint.CheckpointIO().save_checkpoint(content, tmp_path / "forged.ckpt")
+    called = lab_evaluate("checkpoint=forged.ckpt", "output=out")
+    assert called.status == (0 if told is None else 1)
+    assert told is None or told in called.err
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_overwriting(trained, other, lab_evaluate, tmp_path):
@@ -322,7 +378,7 @@ BAD = {
         ["checkpoint=[TRAINED,OTHER]", "split=val"],
         "split=val: the checkpoints have different ones",
     ),
-    "a split": (["split=best"], "split=best: should be 'test', 'val' or 'train'"),
+    "a split": (["split=best"], "split=best: should be 'test', 'val', 'train' or 'all'"),
     "data": (["data=emnist"], "data=emnist: no such choice; did you mean"),
     "no root": (["data=kaggle"], "data.root: a value is missing"),
     "no root of folders": (["data=folder"], "data.root: a value is missing"),

@@ -252,6 +252,8 @@ def test_bad_input_is_told_in_a_line_before_anything_is_done(
         (["+trainer.limit_train_batches=0"], "limit_train_batches=0: nothing would be trained"),
         (["+trainer.overfit_batches=0.05"], "trainer: You requested to check 0.05 of the"),
         (["+trainer.limit_test_batches=0"], "limit_test_batches=0: it is test=false that leaves"),
+        (["+model.in_channels=3"], "model.in_channels=3: the images have 1"),
+        (["monitor=val/loss", "mode=max"], "mode=max: of val/loss less is better"),
         (["model=bn_cnn", "data.batch_size=1"], "data.batch_size=1: batch normalisation needs two"),
     ],
 )

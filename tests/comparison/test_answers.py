@@ -1,5 +1,7 @@
 """Answers in words, with the numbers of independent calculations in them."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -283,9 +285,26 @@ def test_classes_without_images_are_neither_best_nor_worst(write_run, table):
         "b": {**metrics, "recall": None, "support": 0},
         "c": {**metrics, "recall": 0.7},
     }
-    for seed in range(2):
+    for seed, recall in enumerate((None, 0.0)):  # as earlier versions wrote it
+        per_class["b"] = {**metrics, "recall": recall, "support": 0}
         write_run(f"{seed}", seed=seed, result={"per_class": per_class})
     (line,) = answers.classes(table().groups).lines
     assert (
         line == "lenet: best a (90.00 %), worst c (70.00 %), 20.00 points apart in each of 2 runs"
     )
+
+
+def test_predictions_by_name_and_by_index_are_of_the_same_images(write_run, table):
+    """Of classes called 1 and 2, a 1 was the class 2 in files of earlier versions."""
+    by_class = {n: {"precision": 1, "recall": 1, "f1": 1, "support": 2} for n in "12"}
+    for name, rows in (
+        ("now", ["p1,p2", "0,1,1,0.9,0.9,0.1", "1,2,1,0.9,0.9,0.1"]),
+        ("before", ["p0,p1", "0,0,0,0.9,0.9,0.1", "1,1,1,0.9,0.1,0.9"]),
+    ):
+        folder = write_run(name, model__norm=name, result={"per_class": by_class})
+        text = "\n".join(["index,truth,prediction,confidence," + rows[0], *rows[1:]])
+        (folder / "predictions.csv").write_text(text)
+    (found,) = answers.compare(table())
+    assert "not compared" not in found.text
+    ahead, behind = re.search(r"(\d) are right in norm=\w+ alone and (\d) in", found.text).groups()
+    assert sorted([ahead, behind]) == ["0", "1"]

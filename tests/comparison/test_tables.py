@@ -283,6 +283,28 @@ def test_a_monitored_value_that_no_result_holds_gives_way_to_accuracy(write_run,
     assert np.allclose([*table.groups[0].val, *table.groups[0].test], [0.25, 0.75])
 
 
+def test_whether_more_of_it_is_better_follows_from_the_name(write_run, below):
+    """Runs of earlier versions had `mode` max unless it was set."""
+    for norm, loss in (("after", 0.2), ("none", 0.3)):
+        metrics = {"val/loss": loss, "val/accuracy": 0.5, "test/loss": loss, "test/accuracy": 0.5}
+        write_run(norm, model__norm=norm, monitor="val/loss", mode="max",
+                  result={"metrics": metrics})  # fmt: skip
+    table = only(below)
+    assert (table.quantity, table.mode) == ("loss", "min")
+    assert [group.name for group in table.groups] == ["norm=after", "norm=none"]
+
+
+def test_a_metric_of_ones_own_is_compared_by_where_it_was_logged(write_run, below):
+    for norm, value in (("after", 0.7), ("none", 0.8)):
+        metrics = {"val/loss": 0.3, "val/accuracy": 0.5, "val/top2": value, "test/top2": None,
+                   "test/loss": 0.3, "test/accuracy": 0.5}  # fmt: skip
+        write_run(norm, model__norm=norm, monitor="val/top2", result={"metrics": metrics})
+    table = only(below)
+    assert (table.quantity, table.mode, table.split) == ("top2", "max", "val")
+    assert [group.scores.tolist() for group in table.groups] == [[0.8], [0.7]]
+    assert "answers are about val/top2" in Section.of(table).notes[0]
+
+
 def test_what_is_shown_of_a_setting_can_be_printed(write_run, below):
     write_run("a", model__norm="\x1b[31mred\n")
     write_run("b")

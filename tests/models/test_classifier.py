@@ -80,6 +80,14 @@ def test_images_are_normalised_channel_by_channel():
     np.testing.assert_allclose(model.preprocess(images), expected, atol=1e-6)
 
 
+@pytest.mark.parametrize(("channels", "given"), [(3, 1), (1, 3)])
+def test_images_of_other_channels_are_refused(channels, given):
+    model = MLP(hidden=[4], in_channels=channels)
+    told = f"model.in_channels={channels}: the images have {given}"
+    with pytest.raises(FileOrSettingError, match=told):
+        model(noise(2, given, 28, 28))
+
+
 @pytest.mark.parametrize("shape", [(28, 28), (40, 40), (20, 45)])
 def test_bilinear_resizing_is_torchvisions_and_pillows(shape):
     images = noise(2, 1, *shape) / 255
@@ -270,7 +278,7 @@ def check_evaluation(model: Classifier, logged: dict, split: str, data: DataModu
         probabilities = model.eval()(images).double().softmax(1)
     guesses, classes = probabilities.argmax(1), range(model.num_classes)
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        labels, guesses, labels=classes, zero_division=0
+        labels, guesses, zero_division=0
     )
     expected = {
         "loss": metrics.log_loss(labels, probabilities, labels=classes),

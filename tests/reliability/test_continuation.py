@@ -62,13 +62,13 @@ def fit(
     scheduler=None,
     model=None,
     patience=99,
-    mode="max",
+    val_size=100,
     **settings,
 ):
     """One process's part of a run; the whole of it unless cut off."""
     seed_everything(3, verbose=False)
     data = DataModule(
-        Digits(), batch_size=32, train_size=32 * BATCHES - 7, val_size=100, seed=3,
+        Digits(), batch_size=32, train_size=32 * BATCHES - 7, val_size=val_size, seed=3,
         augment=RandomAffine(10, 0.1, 2),
     )  # fmt: skip
     network = copy.deepcopy(model or {"class": models.ConvNet})
@@ -78,7 +78,7 @@ def fit(
         scheduler=scheduler or schedules.constant,
     )
     trainer = run.default_trainer(
-        folder, mode=mode, max_epochs=EPOCHS, accelerator="cpu",
+        folder, max_epochs=EPOCHS, accelerator="cpu",
         callbacks={"last": {"every_n_steps": every}, "early_stopping": {"patience": patience}},
         **settings,
     )  # fmt: skip
@@ -191,9 +191,32 @@ def test_a_run_killed_after_early_stopping_does_not_train_on(tmp_path):
     )
 
 
+def test_ties_go_to_the_same_epoch(tmp_path):
+    """Three images: nearly every epoch is level with others in accuracy, none in loss."""
+    settings = {"model": CONVNET, "val_size": 3}
+    result = fit(tmp_path / "whole", **settings)
+    assert result["best_epoch"] > 0
+    for cuts in ([Cut("validation", 1)], [Cut("before step", 12)], [Cut("epoch end", 2)]):
+        folder = tmp_path / cuts[0].moment
+        assert cut_and_continue(folder, cuts, **settings)["best_epoch"] == result["best_epoch"]
+        assert_same_end(tmp_path / "whole", folder)
+
+
+class Erring(models.ConvNet):
+    """Its share of mistakes can be monitored, as something of which more is better."""
+
+    metrics = (*models.ConvNet.metrics, "error")
+
+    def on_validation_epoch_end(self):
+        super().on_validation_epoch_end()
+        counts = self.confusion["val"]
+        self.log("val/error", 1 - counts.trace() / counts.sum())
+
+
 def test_a_moved_folder_continues_and_keeps_its_best(tmp_path):
     """The worst epoch counts as the best: that is the first, so no later one may replace it."""
-    worst = {**HARD, "mode": "min"}
+    erring = {**HARD["model"], "class": Erring}
+    worst = {**HARD, "model": erring, "monitor": "val/error", "mode": "max"}
     result = fit(tmp_path / "whole", **worst)
     assert result["best_epoch"] < 3
     with pytest.raises(CutOff):

@@ -1,0 +1,46 @@
+"""Tables of predictions by the names of the classes, as train, evaluate and predict write them.
+
+Imports nothing heavy, for who reads them alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import polars as pl
+    from torch import Tensor
+
+
+def columns(classes: Sequence[str]) -> list[str]:
+    """What the probabilities' columns are called: `p7` that of a class 7, `p_cat` of a cat."""
+    return [f"p{name}" if name.isdecimal() else f"p_{name}" for name in classes]
+
+
+def table(
+    images: Mapping[str, Sequence[int] | Sequence[str]],
+    probabilities: "Tensor",
+    classes: Sequence[str],
+    labels: "Tensor | None" = None,
+) -> "pl.DataFrame":
+    """A row an image: what it is called, its truth where known, prediction, and probabilities.
+
+    Args:
+        images: a column that names them, by its own name: `index` or `file`.
+        probabilities: `(N, K)`, on the CPU.
+        labels: the truth, `(N,)`.
+    """
+    import polars as pl
+
+    confidence, guess = probabilities.float().max(1)
+    names = pl.Series(classes, dtype=pl.String)
+    truth = {} if labels is None else {"truth": names.gather(labels.numpy())}
+    each = zip(columns(classes), probabilities.float().unbind(1), strict=True)
+    return pl.DataFrame(
+        {
+            **images,
+            **truth,
+            "prediction": names.gather(guess.numpy()),
+            "confidence": confidence.numpy(),
+            **{name: column.numpy() for name, column in each},
+        }
+    )
