@@ -35,8 +35,8 @@ _SHOWN = 32  # images
 
 # The same in all runs: charts that differ would stand beside each other.
 _LAYOUT = {
-    "train and validation": {
-        quantity: ["Multiline", [f"^{split}/{quantity}$" for split in ("train", "val")]]
+    "train and validation": {  # as `Board` names them, or a logger of Lightning's
+        quantity: ["Multiline", [f"^{quantity.title()}/(train|val)$", f"^(train|val)/{quantity}$"]]
         for quantity in ("loss", "accuracy")
     },
     "F1 of each class": {
@@ -50,6 +50,24 @@ _SCORES = (
     *("test/f1", "test/precision", "test/recall"),
 )
 _COUNTS = ("parameters", "images_per_second")
+
+
+class Board(TensorBoardLogger):
+    """Lightning's, for a page that opens on accuracy and loss.
+
+    TensorBoard opens the first two groups of curves, capitals before small letters: `train/loss`
+    is `Loss/train` there. The number of the epoch is no curve.
+    """
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write scalars of this step."""
+        super().log_metrics({_tag(k): v for k, v in metrics.items() if k != "epoch"}, step)
+
+
+def _tag(name: str) -> str:
+    split, _, quantity = name.partition("/")
+    first = split in ("train", "val") and quantity in ("loss", "accuracy")
+    return f"{quantity.title()}/{split}" if first else name
 
 
 class Dashboard(Callback):

@@ -81,7 +81,9 @@ def of_network(model: Classifier, image: Tensor, classes: Sequence[str]) -> dict
     if filters is not None and filters.shape[1] in (1, 3):
         drawn["filters"] = figures.filters(filters)
     for number, (name, maps) in enumerate(inside.feature_maps(model, image).items(), start=1):
-        drawn[f"feature_maps_{number}"] = figures.feature_maps(name, maps)
+        drawn[f"feature_maps_{number}"] = figures.feature_maps(
+            f"{name} (convolution {number})", maps
+        )
     drawn["outputs"] = figures.output_strip(inside.outputs(model, image), classes)
     return drawn
 

@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from mnist_lab import changes
 from mnist_lab import folder as run_folder
 from mnist_lab.files import whole
 
@@ -62,8 +63,10 @@ th:first-child, td:first-child { text-align: left; }
 .facts td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 pre { overflow-x: auto; padding: 1rem; border-radius: .5rem; background: var(--card);
   font-size: .8rem; line-height: 1.4; }
-@media (max-width: 40rem) { body { padding: 1rem .75rem 3rem; } h1 { font-size: 1.35rem; } }
-@media print { .wide, h2 { break-inside: avoid; break-after: avoid; } }
+@media (max-width: 40rem) { body { padding: 1rem .75rem 3rem; } h1 { font-size: 1.35rem; }
+  th, td { padding-right: .5rem; } }
+@media print { body { max-width: none; padding: 0; } h2 { break-after: avoid; }
+  tr, .wide img { break-inside: avoid; } pre { white-space: pre-wrap; } }
 """
 
 
@@ -86,6 +89,7 @@ def write_report(folder: Path, result: Mapping[str, Any] | None = None) -> None:
         table = _table(by_class, means) if by_class else ""
         parts = [
             *_head(title, result),
+            *_changed(folder),
             *_figures(folder, table, "the first test image"),
             *_facts(folder, result),
         ]
@@ -173,6 +177,17 @@ def _head(title: str, result: Mapping[str, Any]) -> Iterator[str]:
     yield _tiles(tiles)
 
 
+def _changed(folder: Path) -> Iterator[str]:
+    """The settings that differ from the defaults; a run from Python may have no file of them."""
+    if (folder / "config.yaml").exists():
+        found = changes.changed(run_folder.read_config(folder))
+        if found:
+            yield "<h2>Settings that differ from the defaults</h2>"
+            yield _rows(found)
+        else:
+            yield "<p>All settings are the defaults.</p>"
+
+
 def _tiles(tiles: Mapping[str, str]) -> str:
     cells = (f"<div><b>{value}</b><span>{name}</span></div>" for name, value in tiles.items())
     return f'<div class="tiles">{"".join(cells)}</div>'
@@ -198,9 +213,8 @@ def _figures(folder: Path, table: str, inside: str) -> Iterator[str]:
             yield f"<p>{escape(text.format(inside=inside))}</p>" if text else ""
         shown.add(name)
         data = base64.b64encode(content).decode()
-        # A narrow screen shows a part of it, large enough to read, and scrolls to the rest.
-        size = f'width="{width}" style="min-width: {round(0.75 * width)}px"'
-        image = f'<img alt="{escape(path.stem)}" {size} src="data:image/png;base64,{data}">'
+        source = f'src="data:image/png;base64,{data}"'
+        image = f'<img alt="{escape(path.stem)}" width="{width}" {source}>'
         yield f'<div class="wide">{image}</div>'
         if name == "per_class":
             yield table

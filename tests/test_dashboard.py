@@ -157,7 +157,7 @@ def test_the_validation_confusion_is_drawn_every_few_epochs(tmp_path):
     steps = result["steps"] // 6
     drawn = [event.step for event in events.Images("val/confusion")]
     assert drawn == [steps - 1, 4 * steps - 1, 6 * steps - 1]
-    assert drawn[-1] == events.Scalars("val/accuracy")[-1].step
+    assert drawn[-1] == events.Scalars("Accuracy/val")[-1].step
     expected = dashboard._confusion(model.confusion["val"], CLASSES)
     assert (pixels(events, "val/confusion") == expected).all()
 
@@ -187,8 +187,8 @@ def test_layout_lays_train_and_validation_over_each_other(runs):
         title: [tag for tag in tags if any(re.match(pattern, tag) for pattern in patterns)]
         for title, patterns in charts.items()
     }
-    assert sorted(chosen["loss"]) == ["train/loss", "val/loss"]
-    assert sorted(chosen["accuracy"]) == ["train/accuracy", "val/accuracy"]
+    assert sorted(chosen["loss"]) == ["Loss/train", "Loss/val"]
+    assert sorted(chosen["accuracy"]) == ["Accuracy/train", "Accuracy/val"]
     assert chosen["validation"] == [f"val_f1/{k}" for k in range(10)]
     assert chosen["test"] == [f"test_f1/{k}" for k in range(10)]
 
@@ -229,6 +229,7 @@ def test_without_validation_there_is_all_that_the_test_gives(runs):
     scalars = events.Tags()["scalars"]
     assert hyperparameters(events)[1] == FINAL
     assert not [tag for tag in scalars if "val" in tag]
+    assert "epoch" not in scalars
     assert sorted(events.Tags()["images"]) == ["filters", "inputs", "mistakes", "test/confusion"]
     assert len([tag for tag in scalars if tag.startswith("test_f1/")]) == 10
     assert 0 < last(events, "images_per_second") < 1e8
@@ -250,8 +251,8 @@ def test_a_run_that_begins_again_in_its_folder_has_everything_once(tmp_path):
     events = plugin_event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()  # as TensorBoard itself reads: everything is a tensor
     tags = set(events.Tags()["tensors"])
-    assert {"train/loss", "inputs", "val/confusion", "test_pr/0", "final/test_f1"} <= tags
-    for tag in tags - {"epoch"}:  # which Lightning writes with either split
+    assert {"Loss/train", "inputs", "val/confusion", "test_pr/0", "final/test_f1"} <= tags
+    for tag in tags:
         assert len(events.Tensors(tag)) == 1, tag
 
 
@@ -366,15 +367,15 @@ def test_tensorboard_serves_all_of_it(address, runs):
     assert sorted(json.loads(ask(address, "runs"))) == [ONE, TWO]  # and no run within a run
 
     tags = until(address, "plugin/scalars/tags", lambda a: "final/fit_seconds" in a.get(ONE, {}))
-    assert {"lr", "images_per_second", "train/loss", "val/loss", "val_f1/3"} <= tags[ONE].keys()
-    values = json.loads(ask(address, "plugin/scalars/scalars", run=ONE, tag="train/loss"))
+    assert {"lr", "images_per_second", "Loss/train", "Loss/val", "val_f1/3"} <= tags[ONE].keys()
+    values = json.loads(ask(address, "plugin/scalars/scalars", run=ONE, tag="Loss/train"))
     assert len(values) == 2
 
     layout = json.loads(ask(address, "plugin/custom_scalars/layout"))
     titles = [chart["title"] for category in layout["category"] for chart in category["chart"]]
     assert titles == ["loss", "accuracy", "validation", "test"]
-    lines = ask(address, "plugin/custom_scalars/scalars", run=ONE, tag="^(train|val)/loss$")
-    assert sorted(json.loads(lines)["tag_to_events"]) == ["train/loss", "val/loss"]
+    lines = ask(address, "plugin/custom_scalars/scalars", run=ONE, tag="^Loss/(train|val)$")
+    assert sorted(json.loads(lines)["tag_to_events"]) == ["Loss/train", "Loss/val"]
 
     pictures, events = (
         json.loads(ask(address, "plugin/images/tags"))[ONE],
@@ -434,9 +435,15 @@ def test_the_page_shows_scalars_and_pictures_in_a_browser(address, browser):
     until(address, "plugin/scalars/tags", lambda a: "final/fit_seconds" in a.get(ONE, {}))
     page = browser.new_page(viewport={"width": 1600, "height": 1000})
     page.goto(f"{address}/#timeseries")
-    page.get_by_text("images_per_second").first.wait_for()
     page.locator("scalar-card line-chart").first.wait_for()
+    # What it opens on: the first groups, unfolded, are accuracy and loss.
+    page.get_by_text("Loss/val").first.wait_for()
+    shown = page.locator("scalar-card .tag").all_inner_texts()
+    assert ["".join(text.split()) for text in shown][:4] == [
+        "Accuracy/train", "Accuracy/val", "Loss/train", "Loss/val",
+    ]  # fmt: skip
     page.get_by_text(ONE).first.wait_for()
+    page.locator(".group-title", has_text="inputs").first.click()
     page.locator("image-card img").first.wait_for()
     shown = "image => image.complete && image.naturalWidth > 0"
     handle = page.locator("image-card img").first.element_handle()

@@ -13,6 +13,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from mnist_lab import figures
+from mnist_lab.figures import style
 
 COUNTS = np.array([[50, 3, 0], [0, 41, 9], [1, 0, 120]])
 NAMES = ["cat", "dog", "ox"]
@@ -215,32 +216,76 @@ def pictures(figure) -> list[int]:
     return found
 
 
-def test_per_class_bars_are_the_values():
-    values = precision_recall_fscore_support(RIGHT, GUESS, zero_division=0)[:3]
+def test_per_class_points_are_the_values():
+    values = np.array(precision_recall_fscore_support(RIGHT, GUESS, zero_division=0)[:3])
+    values[:, 1] = np.nan  # as of a class without images
     (axes,) = figures.per_class(*values, NAMES).axes
-    for bars, expected in zip(axes.containers, values, strict=True):
-        np.testing.assert_allclose([bar.get_width() for bar in bars], expected)
-    assert [bars.get_label() for bars in axes.containers] == ["precision", "recall", "F1"]
-    assert [text.get_text() for text in axes.texts] == [f"{value:.3f}" for value in values[2]]
+    for points, expected in zip(axes.lines, values, strict=True):
+        np.testing.assert_allclose(points.get_xdata(), expected)
+        assert points.get_ydata().tolist() == [0, 1, 2]
+        assert points.get_linestyle() == "None"
+    assert [points.get_label() for points in axes.lines] == ["precision", "recall", "F1"]
+    told = [f"{value:.3f}" for value in values[2]]
+    assert [text.get_text() for text in axes.texts] == [told[0], "-", told[2]]
     assert [label.get_text() for label in axes.get_yticklabels()] == NAMES
-    assert axes.get_xlim() == (0, 1)
-    assert axes.get_xlabel() == ""
+    assert not axes.containers  # a bar that begins elsewhere than at 0 says what isn't so
+    low, high = axes.get_xlim()
+    assert 0 <= low <= np.nanmin(values)
+    assert high == 1
 
 
-def test_of_a_class_that_occurs_nowhere_there_is_no_bar():
-    values = [0.9, float("nan"), 0.8]
-    (axes,) = figures.per_class(values, values, values, ["a", "b", "c"]).axes
-    assert [text.get_text() for text in axes.texts] == ["0.900", "-", "0.800"]
-    assert axes.get_xlim()[0] == pytest.approx(0.75)
+def test_a_diagonal_without_hits_says_0():
+    (axes,) = figures.confusion_matrix([[0, 3], [1, 2]], ["a", "b"]).axes
+    written = {(t.get_position()[1], t.get_position()[0]): t.get_text() for t in axes.texts}
+    assert written == {(0, 0): "0", (0, 1): "3", (1, 0): "1", (1, 1): "2"}
 
 
-def test_per_class_says_where_its_axis_begins():
-    high = np.array([0.97, 0.98, 0.99])
-    (axes,) = figures.per_class(high, high, high, NAMES).axes
-    assert axes.get_xlim() == pytest.approx((0.9, 1))
-    assert axes.get_xlabel() == "the axis begins at 0.9"
-    ends = [bar.get_x() + bar.get_width() for bar in axes.containers[0]]
-    np.testing.assert_allclose(ends, high)
+def test_a_matrix_of_thirty_classes_is_as_wide_as_a_reports_page():
+    figure = figures.confusion_matrix(np.full((30, 30), 123), [f"class {i}" for i in range(30)])
+    assert 8 < figure.get_size_inches()[0] < 9.6
+    assert min(text.get_fontsize() for text in figure.axes[0].texts) > 6
+
+
+LONG = [f"a picture of some kind of animal, number {i} of thirty" for i in range(30)]
+
+
+def test_long_names_are_shortened_where_they_differ():
+    shown = style.shortened(LONG)
+    assert len(set(shown)) == 30
+    assert max(map(len, shown)) <= 20
+    assert all(str(i) in name for i, name in enumerate(shown))
+    assert style.shortened(["short", "b" * 25]) == ["short", "b" * 19 + "…"]
+    assert style.shortened(["a  b\n"]) == ["a b"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["x" * 40 + end for end in "ab"],
+        ["x" * 40 + "a" * 40, "x" * 40 + "b" * 40],
+        ["x" * 40 + one + "y" * 40 + two for one in "ab" for two in "cd"],
+        ["the same in all of them " + "z" * n for n in range(30)],
+        ["a" * 20, "a" * 21, "a" * 19 + "…"],
+    ],
+)
+def test_no_two_names_are_shortened_to_one(names):
+    assert len(set(style.shortened(names))) == len(names)
+
+
+@pytest.mark.parametrize("figure", ["matrix", "classes", "samples", "counts", "strip"])
+def test_every_figure_tells_classes_of_long_names_apart(figure):
+    counts = np.eye(30, dtype=int)
+    drawn = {
+        "matrix": lambda: figures.confusion_matrix(counts, LONG),
+        "classes": lambda: figures.per_class(*np.full((3, 30), 0.9), LONG),
+        "samples": lambda: figures.samples(flat_images(30), np.arange(30), LONG),
+        "counts": lambda: figures.class_distribution({"train": np.ones(30)}, LONG),
+        "strip": lambda: figures.output_strip(np.full(30, 1 / 30), LONG),
+    }[figure]()
+    (axes,) = drawn.axes
+    labels = [label.get_text() for label in axes.get_yticklabels()]
+    texts = {text.get_text() for text in [*axes.texts]} | set(labels)
+    assert len([text for text in texts if "number" in text or "…" in text]) == 30
 
 
 def test_confusions_are_told_by_their_number():
@@ -382,17 +427,25 @@ def test_feature_maps_are_on_one_scale_and_64_at_most():
     shown = sheet_of(figure.axes[0]).compressed()
     np.testing.assert_allclose(np.unique(shown), np.unique(maps[:64].astype(np.float32)))
     assert figure.texts[0].get_text() == "feature maps of layer blocks.0: 64 of 100, 7x5 each"
+    # Signed values have white in their middle, others begin at 0.
+    image = figure.axes[0].images[-1]
+    assert image.get_clim() == pytest.approx((-np.abs(maps[:64]).max(), np.abs(maps[:64]).max()))
+    assert min(image.to_rgba(np.array([0.0]))[0][:3]) > 0.95
+    image = figures.feature_maps("1", np.abs(maps)).axes[0].images[-1]
+    assert image.get_clim() == pytest.approx((0, np.abs(maps[:64]).max()))
 
 
 @pytest.mark.parametrize("count", [2, 10, 23])
 def test_output_strip_holds_every_value_above_its_class(count):
-    values = np.random.RandomState(1).randn(count)
+    values = np.random.RandomState(1).dirichlet(np.full(count, 0.5))
     (axes,) = figures.output_strip(values, [f"c{i}" for i in range(count)]).axes
     table = np.asarray(sheet_of(axes).filled(np.nan))
     np.testing.assert_allclose(table[np.isfinite(table)], values)
     texts = [text.get_text() for text in axes.texts]
     assert texts[::2] == [f"{value:.2f}" for value in values]
     assert texts[1::2] == [f"c{i}" for i in range(count)]
+    assert axes.images[0].get_clim() == (0, 1)  # 0.36 isn't as bright as 1
+    assert axes.get_title(loc="left") == "probabilities of the classes"
     bold = [text.get_text() for text in axes.texts if text.get_weight() == "bold"]
     assert bold[1:] == [f"c{values.argmax()}"]
 
@@ -427,7 +480,7 @@ def test_all_render_and_no_text_is_cut_off_or_overlaps(case, monkeypatch):
         figures.samples(images, labels, names),
         figures.filters(random.randn(20, channels, 3, 3)),
         figures.feature_maps("3", random.randn(20, size, size)),
-        figures.output_strip(random.randn(count), names),
+        figures.output_strip(table[0], names),
     ):
         boxes = written(figure, monkeypatch)
         assert boxes

@@ -28,7 +28,7 @@ def test_figures_of_predictions_are_those_of_sklearn():
     np.testing.assert_array_equal(counts, confusion_matrix(labels, guess, labels=range(4)))
 
     (axes,) = drawn["per_class"].axes
-    shown = [[bar.get_x() + bar.get_width() for bar in bars] for bars in axes.containers]
+    shown = [points.get_xdata() for points in axes.lines]
     expected = precision_recall_fscore_support(labels, guess, labels=range(4), zero_division=0)
     np.testing.assert_allclose(shown, expected[:3])
 

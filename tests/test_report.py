@@ -8,9 +8,10 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
-from mnist_lab import run
+from mnist_lab import figures, pictures, run
 from mnist_lab.data import DataModule, Digits
 from mnist_lab.folder import FolderError
 from mnist_lab.models import MLP, LeNet
@@ -119,13 +120,14 @@ def test_texts_are_escaped(copy):
         result[key] = f"{bad}{key}"
     result["versions"] = {bad: bad}
     result["git"] = {"commit": bad, "dirty": True}
-    (copy / "config.yaml").write_text(f"data: {bad}\n", encoding="utf-8")
+    config = {"data": {bad: bad}, "model": {}, "trainer": {}}
+    (copy / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     Image.new("RGB", (4, 4)).save(copy / "figures" / "per_class.png")
     Image.new("RGB", (4, 4)).save(copy / "figures" / "<script>&amp;.png")
     write_report(copy, result)
     content = page(copy)
     assert "script" not in content.tags
-    assert content.text.count(bad) == 14
+    assert content.text.count(bad) == 17
     assert "<script>&amp;" in content.images
 
 
@@ -158,3 +160,45 @@ def test_a_folder_without_a_result_is_refused(tmp_path, copy):
     with pytest.raises(FolderError, match="not the result of a run"):
         write_report(copy)
     assert not (copy / "report.html").exists()
+
+
+def test_values_of_a_class_without_images_are_dashes(copy):
+    result = json.loads((copy / "result.json").read_text())
+    result["per_class"]["3"] = {"precision": None, "recall": None, "f1": None, "support": 0}
+    Image.new("RGB", (4, 4)).save(copy / "figures" / "per_class.png")
+    write_report(copy, result)
+    assert "3---0" in page(copy).text
+
+
+def test_settings_that_differ_from_the_defaults_stand_above_the_figures(lab_train, tmp_path):
+    called = lab_train("data=digits", "model=mlp", "model.hidden=[8]", "trainer.max_epochs=1",
+                       "hydra.run.dir=run")  # fmt: skip
+    assert called.status == 0, called.err
+    text = page(tmp_path / "run").text
+    _, _, rest = text.partition("Settings that differ from the defaults")
+    assert rest.partition("Learning curves")[0].strip() == (
+        "datadigitsmodelmlpmodel.hidden[8]trainer.max_epochs1"
+    )
+
+
+def test_nothing_is_cut_off_at_any_width_or_in_print(copy, browser):
+    names = [f"a long name of a class, number {i}" for i in range(30)]
+    drawn = {
+        "confusion_matrix": figures.confusion_matrix(np.full((30, 30), 1234), names),
+        "mistakes": figures.mistakes(np.zeros((60, 1, 28, 28), np.uint8), np.arange(60) % 30,
+                                     np.eye(30)[(np.arange(60) + 1) % 30], names),
+    }  # fmt: skip
+    pictures.save(copy / "figures", drawn)
+    write_report(copy)
+    opened = browser.new_page()
+    for media, width in (("screen", 1280), ("screen", 390), ("print", 718)):
+        opened.emulate_media(media=media)
+        opened.set_viewport_size({"width": width, "height": 900})
+        opened.goto((copy / "report.html").as_uri())
+        inside = opened.evaluate(
+            "[document.documentElement, ...document.querySelectorAll('.wide')]"
+            ".map(x => [x.scrollWidth, x.clientWidth])"
+        )
+        assert len(inside) > 3
+        assert all(needed <= there for needed, there in inside), (media, width, inside)
+    opened.close()

@@ -1,4 +1,4 @@
-"""Inside a network: its filters, what they make of an image, and its outputs."""
+"""Inside a network: its filters, what they make of an image, and what comes of it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -33,17 +33,26 @@ def filters(weights: ArrayLike) -> Figure:
 
 
 def feature_maps(name: str, maps: ArrayLike) -> Figure:
-    """The first 64 of a layer's maps `(C, H, W)` for one image, on one scale."""
+    """The first 64 of a layer's maps `(C, H, W)` for one image, on one scale.
+
+    It begins at 0, dark, where no value is below; else negative values are orange, zero is white
+    and positive ones are purple, as in `filters`.
+    """
     given = np.asarray(maps, dtype=np.float32)
     title = _title(f"feature maps of layer {name}", len(given), given.shape[1:])
     step = -(-max(given.shape[1:]) // 200)
     shown = given[:_MOST, ::step, ::step]
     columns = 16 if len(shown) > 16 else None
-    return sheet(shown, title, columns=columns, bar="output", cmap="viridis").figure
+    reach = float(np.abs(shown).max()) or 1.0
+    signed = bool((shown < 0).any())
+    colors: dict[str, Any] = {"cmap": "PuOr" if signed else "viridis"}
+    colors["vmin"] = -reach if signed else 0.0
+    return sheet(shown, title, columns=columns, bar="output", **colors, vmax=reach).figure
 
 
 def output_strip(values: ArrayLike, classes: Sequence[str]) -> Figure:
-    """The output layer's values `(K,)` for one image as a colour strip, ten at most in a line."""
+    """The classes' probabilities `(K,)` for one image as a colour strip from 0 to 1, ten at most
+    in a line."""
     given = np.asarray(values, dtype=np.float64)
     count = len(given)
     names = shortened(classes)
@@ -58,8 +67,10 @@ def output_strip(values: ArrayLike, classes: Sequence[str]) -> Figure:
     width = max(3.0, cell * columns + 0.3)
     figure = Figure(figsize=(width, 0.66 * rows + 0.3), layout="constrained")
     axes = figure.add_subplot()
-    restrained(axes, "outputs of the last layer", grid="none")
-    image = axes.imshow(table, cmap="cividis", aspect="auto", interpolation="nearest")
+    restrained(axes, "probabilities of the classes", grid="none")
+    image = axes.imshow(
+        table, cmap="cividis", vmin=0, vmax=1, aspect="auto", interpolation="nearest"
+    )
     axes.set_axis_off()
     axes.set_ylim(2 * rows - 0.9, -0.5)
     strongest = int(given.argmax())

@@ -26,6 +26,8 @@ from mnist_lab.figures.style import (
     width_of,
 )
 
+_PAGE = 9.2  # inches that a report shows without making them smaller
+
 
 def confusion_matrix(counts: ArrayLike, classes: Sequence[str], title: str = "") -> Figure:
     """Counts `(K, K)`, rows the truth, columns the prediction.
@@ -37,9 +39,9 @@ def confusion_matrix(counts: ArrayLike, classes: Sequence[str], title: str = "")
     diagonal = np.eye(count, dtype=bool)
     right = np.ma.masked_where(~diagonal, np.diag(matrix.diagonal() / np.maximum(matrix.sum(1), 1)))
     wrong = np.where(diagonal, 0, matrix)
-    cell = max(2.4 / count, float(np.interp(count, [10, 100], [0.56, 0.17])))
     names = shortened(classes)
     margin = width_of(names, SMALL)
+    cell = max(2.4 / count, min(0.48, max(0.17, (_PAGE - 0.6 - margin) / count)))
     figure = Figure(
         figsize=(cell * count + margin + 0.6, cell * count + margin + 0.75), layout="constrained"
     )
@@ -50,7 +52,7 @@ def confusion_matrix(counts: ArrayLike, classes: Sequence[str], title: str = "")
     hits = axes.imshow(right, cmap="Blues", vmin=0, vmax=1.2)
     digits = len(str(int(matrix.max())))
     size = min(TEXT, 72 * cell * 0.85 / (0.7 * digits))
-    for row, column in np.argwhere(matrix):
+    for row, column in np.argwhere((matrix > 0) | diagonal):
         shown, image = (right, hits) if row == column else (wrong, mistakes)
         color = image.to_rgba(shown[row : row + 1, column])[0]
         axes.text(
@@ -114,31 +116,29 @@ def curves(history: Mapping[str, Sequence[float]], best_epoch: int | None = None
 def per_class(
     precision: ArrayLike, recall: ArrayLike, f1: ArrayLike, classes: Sequence[str]
 ) -> Figure:
-    """Precision, recall and F1 `(K,)` as bars, with F1 as a number beside its own; NaN has none.
+    """Precision, recall and F1 `(K,)` as points, with F1 as a number beside.
 
-    The axis begins above zero, and says so, where all values are high.
+    NaN, which a class without images has, is a dash.
     """
     series = {"precision": precision, "recall": recall, "F1": f1}
     values = {name: np.asarray(each, dtype=float) for name, each in series.items()}
     lowest = min(each[np.isfinite(each)].min(initial=1.0) for each in values.values())
-    begin = max(0.0, np.floor((lowest - 0.05) * 20) / 20) if lowest > 0.5 else 0.0
+    begin = max(0.0, np.floor((lowest - 0.02) * 20) / 20)
     count = len(classes)
-    row = float(np.interp(count, [10, 40], [0.42, 0.24]))
+    row = float(np.interp(count, [10, 40], [0.3, 0.22]))
     figure = Figure(figsize=(7.5, row * count + 1.1), layout="constrained")
     axes = figure.add_subplot()
-    restrained(axes, "precision, recall and F1 of each class", grid="x")
-    place = np.arange(count)
-    bars = zip(values.items(), (BLUE, ORANGE, GREEN), strict=True)
-    for index, ((name, each), color) in enumerate(bars):
-        y = place + (index - 1) * 0.27
-        axes.barh(y, each - begin, 0.25, left=begin, color=color, label=name)
+    restrained(axes, "precision, recall and F1 of each class", grid="both")
+    points = zip(values.items(), (BLUE, ORANGE, GREEN), "<>D", strict=True)
+    for (name, each), color, marker in points:
+        axes.plot(each, np.arange(count), marker, color=color, ms=6, alpha=0.9, label=name,
+                  clip_on=False, zorder=3)  # fmt: skip
     beside = axes.get_yaxis_transform()
     for index, value in enumerate(values["F1"]):
-        text = "-" if np.isnan(value) else f"{value:.3f}"
-        axes.text(1.01, index + 0.27, text, va="center", size=SMALL, color=INK, transform=beside)
-    where = f"the axis begins at {begin:g}" if begin else ""
-    axes.set(xlim=(begin, 1), ylim=(count - 0.4, -0.6), xlabel=where)
-    axes.set_yticks(place, shortened(classes), parse_math=False)
+        text = f"{value:.3f}" if np.isfinite(value) else "-"
+        axes.text(1.02, index, text, va="center", size=SMALL, color=INK, transform=beside)
+    axes.set(xlim=(begin, 1), ylim=(count - 0.4, -0.6))
+    axes.set_yticks(np.arange(count), shortened(classes), parse_math=False)
     axes.tick_params(axis="y", length=0)
     axes.legend(
         ncols=3, fontsize=SMALL, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0)

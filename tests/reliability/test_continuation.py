@@ -240,7 +240,7 @@ def test_dashboard_has_each_epoch_once(tmp_path, whole):
     cuts = [Cut("before step", 7), Cut("epoch end", 2)]  # the latter with its values logged already
     cut_and_continue(tmp_path, cuts, every=3, **HARD)
     assert steps(tmp_path) == steps(whole[0])
-    assert len(steps(tmp_path)["val/loss"]) == len(steps(tmp_path)["train/loss"]) == EPOCHS
+    assert len(steps(tmp_path)["Loss/val"]) == len(steps(tmp_path)["Loss/train"]) == EPOCHS
 
 
 MODELS = {
