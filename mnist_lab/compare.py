@@ -57,7 +57,11 @@ def _compare(runs: list[str], output: str | None) -> None:
     except OSError as error:
         raise LabError(f"output={folder}: cannot be written to: {error}") from error
     where = printable(str(folder))
-    console.print(f"\n{len(paths)} files in {where}: compare.html shows all of them", markup=False)
+    console.print(
+        f"\n{len(paths)} files in {where}: compare.html shows all of them",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _new() -> str:

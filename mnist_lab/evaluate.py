@@ -121,6 +121,8 @@ def _refuse_taken(folder: Path, overwrite: bool) -> None:
     try:
         there = {path.name for path in set(folder.iterdir()) - set(left_behind(folder))}
     except FileNotFoundError:
+        if folder.is_symlink():
+            raise FileOrSettingError(f"output={folder}: is a link to nothing") from None
         return
     except OSError as error:
         raise FileOrSettingError(f"output={folder}: {error.strerror}") from error

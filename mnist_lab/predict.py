@@ -1,6 +1,7 @@
 """The command `python -m mnist_lab.predict`: labels for images that have none."""
 
 import math
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -55,8 +56,10 @@ def predict(
             pictures among others are told, and only when all the rest has been written.
     """
     target = Path(output or {"csv": "predictions.csv", "kaggle": "submission.csv"}[format])
-    if target.is_dir() or (target.exists() and not overwrite):
-        remedy = "is a folder" if target.is_dir() else "exists; overwrite=true replaces it"
+    if target.exists() and not (overwrite and target.is_file()):
+        remedy = "exists; overwrite=true replaces it"
+        if not target.is_file():  # a pipe or device would be replaced, too
+            remedy = f"is {'a folder' if target.is_dir() else 'no file that could be replaced'}"
         raise FileOrSettingError(f"output={target}: {remedy}")
     if scale is not None and not 0 < scale < math.inf:
         raise FileOrSettingError(f"scale must be positive, not {scale}")
@@ -93,7 +96,7 @@ def predict(
     done = 0
     try:
         with (
-            whole(target, "wb") as file,
+            whole(Path(os.path.realpath(target)), "wb") as file,  # a link stays one
             tqdm(total=images.total, unit=" images", disable=None) as bar,
         ):
             for places, taken in images.batches:

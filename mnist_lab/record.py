@@ -146,11 +146,9 @@ def layer_table(model: Classifier) -> str:
 
 
 def _text(table: Table) -> str:
-    console = Console(
-        file=io.StringIO(), width=100, force_terminal=False, force_jupyter=False, color_system=None
-    )
-    console.print(table)
-    return console.file.getvalue().rstrip()  # type: ignore[attr-defined]  # it is the StringIO
+    text = io.StringIO()  # not the terminal, which would be given escapes, and so would train.log
+    Console(file=text, width=100, force_terminal=False, force_jupyter=False).print(table)
+    return text.getvalue().rstrip()
 
 
 def _device(trainer: L.Trainer) -> str:

@@ -31,7 +31,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mnist_lab import FileOrSettingError, LabError, arguments, command, config
+from mnist_lab import FileOrSettingError, LabError, arguments, command, config, streams
 from mnist_lab import folder as run_folder
 from mnist_lab.files import left_behind, whole
 
@@ -74,6 +74,7 @@ class Start(Callback):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         os.chdir(self.folder)  # those of a Ray that runs already stand where that was started
+        streams.steady()
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         global _running

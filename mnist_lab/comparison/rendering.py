@@ -44,7 +44,7 @@ def say(console: Console, sections: Sequence[Section], left_out: Sequence[LeftOu
         for line in section.notes:
             console.print(Text(line, style="dim"))
     for line in left_out_lines(left_out):
-        console.print(Text(line))
+        console.print(Text(line), soft_wrap=True)  # a folder's name stays in one piece
 
 
 def left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:

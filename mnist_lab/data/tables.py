@@ -77,7 +77,9 @@ def read_table(path: Path, classes: int) -> tuple[Bytes, Bytes, list[str]]:
     wrong = np.flatnonzero(labels >= classes)
     if len(wrong):
         row, label = wrong[0] + 1, labels[wrong[0]]
-        raise FileError(f"{path}: row {row}, column label: {label} among {classes} classes")
+        raise FileError(
+            f"{path}: row {row}, column label: {label} among {classes} classes, 0 to {classes - 1}"
+        )
     return labels, images, table.understood
 
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 import subprocess
 import sys
 
@@ -302,6 +303,16 @@ def test_overwriting(trained, other, lab_evaluate, tmp_path):
     assert (trained / "checkpoints/best.ckpt").exists()
 
 
+def test_the_folder_that_one_stands_in(trained, lab_evaluate, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for more in ([], ["overwrite=true"]):
+        called = lab_evaluate(f"checkpoint={trained}", "output=.", *more)
+        assert (called.status, called.err) == (0, "")
+    assert read(tmp_path / "here")["images"] == 360
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
 def contents(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*")
             if path.is_file()}  # fmt: skip
@@ -397,6 +408,8 @@ BAD = {
     "device": (["device=abacus"], "device=abacus: "),
     "disputed": (["+disputed.digits.test=[360]"], "disputed: there is no image 360 among 360"),
     "a file as output": (["output=text.ckpt"], "output=text.ckpt: Not a directory"),
+    "a pipe as output": (["output=pipe", "overwrite=true"], "output=pipe: Not a directory"),
+    "a link to nothing": (["output=dangling"], "output=dangling: is a link to nothing"),
     "below a file": (["output=text.ckpt/out"], "output=text.ckpt/out: Not a directory"),
     "a full folder": (["output=full", "overwrite=true"], "output=full: holds something else: x"),
     "a typing error": (["chekpoint=x"], "chekpoint: no such setting; did you mean checkpoint?"),
@@ -410,6 +423,8 @@ def test_bad_input_is_told_in_a_line_and_leaves_nothing(
     (tmp_path / "empty").mkdir()
     (tmp_path / "full").mkdir()
     (tmp_path / "full/x").touch()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "dangling").symlink_to("nowhere")
     (tmp_path / "text.ckpt").write_text("text")
     torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
     described = {"name": "mine", "classes": ["yes", "no"], "val_size": 5, "train_size": None,
@@ -419,7 +434,7 @@ def test_bad_input_is_told_in_a_line_and_leaves_nothing(
     digits = [str(digit) for digit in range(10)]
     strange = {**described, "name": "digits", "classes": digits, "val_size": "0 data=mnist"}
     write_checkpoint(tmp_path / "strange.ckpt", strange)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    before = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")}
     arguments = [x.replace("TRAINED", str(trained)).replace("OTHER", str(other)) for x in arguments]
     given = {x.partition("=")[0] for x in arguments}
     rest = {"checkpoint": trained, "output": "out"}
@@ -429,7 +444,7 @@ def test_bad_input_is_told_in_a_line_and_leaves_nothing(
     assert called.status == 1
     assert told.replace("TRAINED", str(trained)) in called.err
     assert len(called.err.splitlines()) == 1
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    assert {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
 def write_checkpoint(path, described, **settings):

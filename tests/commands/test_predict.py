@@ -4,6 +4,7 @@ import bz2
 import csv
 import gzip
 import io
+import os
 import struct
 import sys
 import zipfile
@@ -339,6 +340,25 @@ def test_bad_input_is_told_in_a_line_and_leaves_nothing(
     assert told in err
     assert len(err.splitlines()) == 1
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_link_is_written_through_and_what_is_no_file_stays(
+    trained, images, lab_predict, tmp_path
+):
+    (tmp_path / "x.idx").write_bytes(idx(images))
+    (tmp_path / "before.csv").write_text("before")
+    (tmp_path / "link").symlink_to("before.csv")
+    (tmp_path / "dangling").symlink_to("new.csv")
+    os.mkfifo(tmp_path / "pipe")
+    arguments = [f"checkpoint={trained}", "input=x.idx", "overwrite=true"]
+    for name, place in (("link", "before.csv"), ("dangling", "new.csv")):
+        status, _, err = lab_predict(*arguments, f"output={name}")
+        assert (status, err) == (0, "")
+        assert (tmp_path / name).is_symlink()
+        assert len(rows(tmp_path / place)) == len(images)
+    status, _, err = lab_predict(*arguments, "output=pipe")
+    assert (status, err) == (1, "output=pipe: is no file that could be replaced\n")
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_it_is_no_sweep(lab_predict, tmp_path):

@@ -1,0 +1,186 @@
+"""What commands print, where it can't be printed, and on terminals: real processes."""
+
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests.terminal import on_terminal
+
+RUN = ["data=digits", "trainer.max_epochs=1", "trainer.callbacks.dashboard=null"]
+LONG = "a-name-for-the-folder-of-a-run-that-is-longer-than-a-line-of-a-terminal-has-columns"
+
+
+def command(name, *arguments):
+    return [sys.executable, "-m", f"mnist_lab.{name}", *arguments]
+
+
+def without_reader(name, *arguments, folder, lines=1):
+    """Exit status and errors of `... | head -LINES`."""
+    process = subprocess.Popen(
+        command(name, *arguments), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    for _ in range(lines):
+        process.stdout.readline()
+    process.stdout.close()
+    errors = process.stderr.read().decode()
+    return process.wait(), errors
+
+
+def redirected(name, *arguments, to, folder):
+    """Likewise of a shell's `... >&-`, or `>FILE`."""
+    line = " ".join(["exec", '"$@"', to])
+    done = subprocess.run(
+        ["sh", "-c", line, "sh", *command(name, *arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where `outputs/run` was made by a command whose reader went away after a line."""
+    folder = tmp_path_factory.mktemp("console")
+    status, errors = without_reader("train", *RUN, "hydra.run.dir=outputs/run", folder=folder)
+    assert (status, errors) == (0, "")
+    np.save(
+        folder / "x.npy", np.random.RandomState(0).randint(256, size=(5, 28, 28), dtype=np.uint8)
+    )
+    return folder
+
+
+def test_a_run_goes_on_without_its_reader_and_keeps_its_log(folder):
+    assert (folder / "outputs/run/result.json").exists()
+    log = (folder / "outputs/run/train.log").read_text()
+    assert "epoch 1/1" in log
+    assert log.splitlines()[-1].endswith(f"tensorboard --logdir {folder / 'outputs/run'}")
+
+
+@pytest.mark.parametrize(
+    "name, to, arguments, made",  # noqa: PT006
+    [
+        ("evaluate", ">&-", ["checkpoint=outputs/run", "output=a"], "a/evaluation.json"),
+        ("compare", "| true", ["runs=outputs/run", "output=b"], "b/compare.html"),
+        (
+            "predict",
+            ">/dev/full 2>&-",
+            ["checkpoint=outputs/run", "input=x.npy"],
+            "predictions.csv",
+        ),
+    ],
+)
+def test_neither_is_another_command_ended_by_what_it_prints(name, to, arguments, made, folder):
+    status, errors = redirected(name, *arguments, to=to, folder=folder)
+    assert (status, errors) == (0, "")
+    assert (folder / made).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", [">&-", ">/dev/full", ">&- 2>&- <&-"])
+def test_a_run_without_a_standard_output(to, tmp_path):
+    status, errors = redirected("train", *RUN, "hydra.run.dir=run", to=to, folder=tmp_path)
+    assert status == 0
+    assert errors == ("standard output: No space left on device\n" if "full" in to else "")
+    assert "epoch 1/1" in (tmp_path / "run/train.log").read_text()
+    assert (tmp_path / "run/result.json").exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_is_stopped_together_with_its_reader_ends_as_told(tmp_path):
+    process = subprocess.Popen(
+        command("train", *RUN, "trainer.max_epochs=500", "hydra.run.dir=run"),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    while b"epoch 1/500" not in process.stdout.readline():
+        pass
+    process.stdout.close()  # as `tee` does, which Ctrl-C ends
+    process.send_signal(signal.SIGINT)
+    errors = process.stderr.read().decode()
+    assert process.wait() == 130
+    assert "Traceback" not in errors
+    assert "Logging error" not in errors
+    assert "Stopped by SIGINT" in (tmp_path / "run/train.log").read_text()
+    assert (tmp_path / "run/checkpoints/last.ckpt").exists()
+
+
+def test_help_has_as_much_as_is_read(tmp_path):
+    assert without_reader("train", "--cfg", "job", folder=tmp_path) == (0, "")
+    status, errors = redirected("train", "--help", to=">&-", folder=tmp_path)
+    assert (status, errors) == (0, "")
+
+
+ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+
+
+def shown(output):
+    """The lines that stand on the terminal in the end, without escapes."""
+    lines = [line.rpartition("\r")[2] for line in output.split("\n")]
+    return [ESCAPE.sub("", line.rpartition("\x1b[2K")[2]) for line in lines]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "columns, environment",  # noqa: PT006
+    [(80, {}), (140, {}), (80, {"NO_COLOR": "1"}), (80, {"TERM": "dumb"})],
+)
+def test_a_run_on_a_terminal(columns, environment, tmp_path):
+    status, output = on_terminal(
+        "mnist_lab.train",
+        *RUN,
+        f"hydra.run.dir=outputs/{LONG}",
+        columns=columns,
+        folder=tmp_path,
+        **environment,
+    )
+    assert status == 0
+    run = tmp_path / "outputs" / LONG
+    log = (run / "train.log").read_text()
+    lines = shown(output)
+    assert "\x1b" not in log
+    assert not any(re.search(r"\[[0-9;]*m", line) for line in [*lines, *log.splitlines()])
+    if environment:
+        assert not re.search(r"\x1b\[[0-9;]*3[0-9]", output)  # no colours
+    # What was logged stands there, line by line, whatever its length.
+    logged = [re.sub(r"^\[[^]]+,\d+\] ", "", line) for line in log.splitlines()]
+    assert [line for line in lines if line.strip()] == [line for line in logged if line.strip()]
+    assert f"Dashboard:    tensorboard --logdir {run}" in lines
+    short = [line for line in lines if str(run) not in line]
+    assert max(map(len, short)) <= 80
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [80, 140])
+def test_other_commands_on_a_terminal(columns, folder):
+    status, output = on_terminal(
+        "mnist_lab.evaluate",
+        "checkpoint=outputs/run",
+        f"output={LONG}{columns}",
+        columns=columns,
+        folder=folder,
+    )
+    assert status == 0, output
+    lines = shown(output)
+    assert f"Evaluation: {LONG}{columns}" in lines
+    assert max(len(line) for line in lines if LONG not in line) <= columns
+    (folder / "outputs" / LONG).mkdir(exist_ok=True)
+    (folder / "outputs" / LONG / "config.yaml").touch()
+    status, output = on_terminal(
+        "mnist_lab.compare",
+        "runs=outputs",
+        f"output=c/{LONG}",
+        columns=columns,
+        folder=folder,
+    )
+    assert status == 0, output
+    lines = shown(output)
+    assert any(line.startswith(f"- outputs/{LONG}: ") for line in lines)
+    assert any(f" files in c/{LONG}: compare.html" in line for line in lines)
+    assert max(len(line) for line in lines if LONG not in line) <= columns
