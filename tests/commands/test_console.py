@@ -117,13 +117,24 @@ def test_help_has_as_much_as_is_read(tmp_path):
     assert (status, errors) == (0, "")
 
 
-ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
-
-
 def shown(output):
-    """The lines that stand on the terminal in the end, without escapes."""
-    lines = [line.rpartition("\r")[2] for line in output.split("\n")]
-    return [ESCAPE.sub("", line.rpartition("\x1b[2K")[2]) for line in lines]
+    """The lines that stand on the terminal in the end, however wide it is."""
+    lines, row, column = [""], 0, 0
+    for part in re.split(r"(\n|\r|\x1b\[[0-?]*[ -/]*[@-~])", output):
+        upwards = re.fullmatch(r"\x1b\[(\d*)A", part)
+        if part == "\n":
+            row, column = row + 1, 0
+            lines += [""] * (row == len(lines))
+        elif part == "\r":
+            column = 0
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif upwards:
+            row -= int(upwards[1] or 1)
+        elif not part.startswith("\x1b["):
+            lines[row] = lines[row][:column] + part + lines[row][column + len(part) :]
+            column += len(part)
+    return lines
 
 
 @pytest.mark.slow
