@@ -367,7 +367,7 @@ BAD = {
     "none in it": (["checkpoint=text.ckpt"], "text.ckpt: not a readable checkpoint"),
     "another format": (["checkpoint=other.ckpt"], "other.ckpt: not a checkpoint of mnist_lab"),
     "an empty list": (["checkpoint=[]"], "checkpoint=[]: name at least one"),
-    "a number": (["checkpoint=3"], "checkpoint=3: should be a valid string or"),
+    "a number": (["checkpoint=3"], "3: there is no such file"),
     "other classes among members": (
         ["checkpoint=[TRAINED,two.ckpt]"],
         "checkpoint=two.ckpt: has the classes yes, no; TRAINED has 0, 1, 2, 3, 4, 5, 6, 7, 8, 9",
