@@ -245,7 +245,9 @@ def told(error: Exception) -> str:
         known = [str(key) for key in cause.parent_node]
         return f"{cause.full_key}: no such setting{hint(str(cause.key), known)}"
     if str(error).startswith("Error merging override ") and "ListConfig" in str(cause):
-        key, _, value = str(error).removeprefix("Error merging override ").partition("=")
+        key, _, value = (
+            str(error).removeprefix("Error merging override ").lstrip("+").partition("=")
+        )
         return f"{key}: holds settings by name; a list takes their place with ~{key} +{key}={value}"
     if "An item is already at" in str(error):
         return f"{str(error).split(chr(39))[1]}: is set without a +"

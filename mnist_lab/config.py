@@ -249,7 +249,8 @@ def build(settings: Mapping[str, Any]) -> dict[str, Any]:
         return typing.cast(dict[str, Any], instantiate(settings, _convert_="all"))
     except InstantiationException as error:
         key = str(error).rpartition("full_key: ")[2]
-        raise ConfigError(f"{key}: {error.__cause__ or error}") from error
+        reason = error.__cause__ or error
+        raise ConfigError(f"{key}: {str(reason) or type(reason).__name__}") from error
 
 
 def make(name: str, **settings: Any) -> Any:

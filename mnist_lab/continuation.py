@@ -6,6 +6,7 @@ import random
 import signal
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -244,7 +245,10 @@ class Divergence(Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *args: Any
     ) -> None:
-        self._loss = outputs["loss"].detach()
+        loss = outputs.get("loss") if isinstance(outputs, Mapping) else outputs
+        if not isinstance(loss, Tensor):
+            return  # a subclass's step that has skipped the batch, or that optimizes by itself
+        self._loss = loss.detach()
         alone = self._loss.device.type == "cpu" and trainer.world_size == 1
         if alone or trainer.global_step % looks_every(trainer) == 0:
             self._look(trainer)

@@ -109,7 +109,9 @@ class Dashboard(Callback):
 
     # At the evaluation's end: at its epoch's end the model has its counts only after callbacks.
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if isinstance(pl_module, Classifier) and not trainer.sanity_checking:
+        if trainer.sanity_checking or not isinstance(pl_module, Classifier):
+            return
+        if "val" in pl_module.confusion:  # else a subclass validates in a way of its own
             step, epoch = _step(trainer), trainer.current_epoch
             due = epoch % self.pictures_every == 0 or epoch + 1 == trainer.max_epochs
             classes = trainer.datamodule.classes  # type: ignore[attr-defined]  # set by the Trainer

@@ -41,13 +41,15 @@ def feature_maps(model: Classifier, image: Tensor) -> dict[str, Tensor]:
 def embedding(model: Classifier, images: Tensor) -> Tensor:
     """What the last layer is given for images `(N, C, H, W)`: `(N, D)`, on the CPU.
 
-    The last layer is the fully connected one or convolution that is used last. Images that lie
+    The last layer is the fully connected one or convolution that is used last; without any, it is
+    the images. Images that lie
     close together here are alike to the network, which tells classes apart by a plane each.
     """
     given: list[Tensor] = []
 
     def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        given[-1] = inputs[0].flatten(1).float().cpu()  # of the layers so far
+        if len(inputs[0]) == len(given[-1]):  # not words of a sequence, or parts of an image
+            given[-1] = inputs[0].flatten(1).float().cpu()  # of the layers so far
 
     layers = [m for m in model.network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     with contextlib.ExitStack() as stack:
@@ -55,7 +57,7 @@ def embedding(model: Classifier, images: Tensor) -> Tensor:
             stack.enter_context(layer.register_forward_pre_hook(keep))
         stack.enter_context(model.judging())
         for batch in torch.split(images, 250):
-            given.append(batch)
+            given.append(batch.flatten(1).float().cpu())
             model(batch.to(model.device))
     return torch.cat(given)
 

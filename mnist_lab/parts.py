@@ -1,5 +1,6 @@
 """What others wrote and a run is given: callbacks that can't go, and models that don't fit."""
 
+import inspect
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -17,6 +18,7 @@ from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 
 from mnist_lab import LabError
+from mnist_lab.data import DataModule
 from mnist_lab.models import Classifier
 from mnist_lab.models.checkpoint import CheckpointIO
 
@@ -65,6 +67,19 @@ def prepare_to_continue(trainer: L.Trainer) -> None:
             callback.running = callback.running_mean  # type: ignore[attr-defined]  # it has none
 
 
+def check_data(data: L.LightningDataModule) -> None:
+    """Refuse data of which it isn't known what a run says of it.
+
+    Raises:
+        LabError: it is no `DataModule`.
+    """
+    if not isinstance(data, DataModule):
+        raise LabError(
+            f"{type(data).__name__}: must be a DataModule of mnist_lab.data; images of yours come "
+            "from a Source"
+        )
+
+
 def check_model(model: L.LightningModule) -> None:
     """Show the model one empty image.
 
@@ -76,6 +91,11 @@ def check_model(model: L.LightningModule) -> None:
         raise LabError(f"{name}: must be a Classifier, as those of mnist_lab.models are")
     if not isinstance(getattr(model, "network", None), nn.Module):
         raise LabError(f"{name}: its constructor must set self.network, from images to logits")
+    for hook in ("setup", "on_save_checkpoint", "on_load_checkpoint"):
+        for owner in type(model).__mro__[: type(model).__mro__.index(Classifier)]:
+            own = inspect.unwrap(vars(owner).get(hook, Classifier.setup))
+            if vars(owner).get(hook) and not {"super", "Classifier"} & {*own.__code__.co_names}:
+                raise LabError(f"{owner.__name__}: its {hook} must call super().{hook}, too")
     names = {layer: path for path, layer in model.named_modules()}
     under_way: list[tuple[nn.Module, Any]] = []
 

@@ -17,7 +17,7 @@ import lightning.pytorch as L
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
+from torch import nn
 
 import mnist_lab
 from mnist_lab import predictions
@@ -127,8 +127,10 @@ def layer_table(model: Classifier) -> str:
     table = Table("layer", "output shape", "parameters", title=model.name)
     outputs: list[int] = []
 
-    def row(layer: nn.Module, inputs: Any, output: Tensor) -> None:
+    def row(layer: nn.Module, inputs: Any, output: Any) -> None:
         count = sum(p.numel() for p in layer.parameters())
+        while isinstance(output, tuple | list):  # of a recurrent layer, or attention
+            output = output[0]
         table.add_row(type(layer).__name__, str(list(output.shape)), f"{count:,}")
         outputs.append(output.numel())
 

@@ -211,6 +211,7 @@ def train(
 
 def _check(data: DataModule, model: Classifier, trainer: L.Trainer, test: bool) -> None:
     """What none of them can know alone."""
+    parts.check_data(data)
     parts.check_model(model)
     parts.check_callbacks(trainer)
     if len(data.classes) != model.num_classes:
@@ -223,6 +224,10 @@ def _check(data: DataModule, model: Classifier, trainer: L.Trainer, test: bool) 
     for name in ("limit_train_batches", "max_steps"):
         if getattr(trainer, name) == 0:
             raise LabError(f"trainer.{name}=0: nothing would be trained")
+    for name in ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval"):
+        value = getattr(trainer, name)
+        if isinstance(value, int | float) and value <= 0:
+            raise LabError(f"trainer.{name}={value}: must be positive")
     if str(trainer.precision) in ("16-true", "bf16-true"):
         mixed = str(trainer.precision).replace("true", "mixed")
         raise LabError(f"trainer.precision={trainer.precision}: sums would stall; {mixed} has none")
@@ -255,7 +260,8 @@ def _misconfigured() -> Iterator[None]:
         owners = [frame.f_locals.get("self") for frame in frames]
         logger = next((owner for owner in owners if isinstance(owner, Logger)), None)
         foreign = logger is not None and type(logger).__module__.startswith("lightning.")
-        if not (foreign or frames[-1].f_globals["__name__"].startswith("lightning.")):
+        theirs = ("lightning.", "torch.optim.")
+        if not (foreign or frames[-1].f_globals["__name__"].startswith(theirs)):
             raise
         owner = logger if foreign else owners[-1]
         part = type(owner).__name__ if isinstance(owner, L.Callback | Logger) else "trainer"

@@ -106,6 +106,8 @@ class DataModule(L.LightningDataModule):
             if given is not None and not self.has_validation:
                 log.info("data.val_size=0: the validation split of %s is not used", self.root)
                 given = None
+            if given is not None:
+                self._judge(*given)
             try:
                 val_count, train_count = self._counts(len(labels), given is not None)
             except ValueError as error:  # of a source whose size is known only now
@@ -224,7 +226,27 @@ class DataModule(L.LightningDataModule):
             raise DataError(
                 f"{self.source.name}: {len(images)} images and {len(labels)} labels in {split}"
             )
+        self._judge(images, labels)
         return images, labels
+
+    def _judge(self, images: Any, labels: Any) -> None:
+        """Refuse what a source of one's own may give instead of images and labels."""
+        for name, found, kind, ndim, axes in (
+            ("images", images, torch.uint8, 4, "(N, C, H, W)"),
+            ("labels", labels, torch.int64, 1, "(N,)"),
+        ):
+            if not (isinstance(found, Tensor) and found.dtype == kind and found.ndim == ndim):
+                given = f"{list(found.shape)} of {found.dtype}" if hasattr(found, "shape") else ""
+                raise DataError(
+                    f"{self.source.name}: {name} must be a tensor {axes} of {kind}, "
+                    f"not {given or type(found).__name__}"
+                )
+        count = len(self.classes)
+        if not 0 <= int(labels.min()) <= int(labels.max()) < count:
+            raise DataError(
+                f"{self.source.name}: labels from {int(labels.min())} to {int(labels.max())}; "
+                f"those of {count} classes are 0 to {count - 1}"
+            )
 
     def _place(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         device = torch.device("cpu" if self.device == "auto" else self.device)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from torch.nn.parameter import UninitializedParameter
 
 from mnist_lab import Diverged, FileOrSettingError, config
 from mnist_lab.files import whole
@@ -139,7 +140,7 @@ def load(
     try:
         config.check(settings, model_class)
         with torch.device("meta"):  # shapes without memory, however large they are said to be
-            expected = model_class(**settings).state_dict()
+            expected = _weights(model_class(**settings))
     except Exception as error:  # whatever a constructor makes of settings that aren't its own
         raise CheckpointError(f"{path}: its settings don't fit: {error}") from error
     fault = _difference(expected, weights)
@@ -195,6 +196,14 @@ def step_to_continue_from(path: Path, model: Classifier) -> int:
     ):
         raise CheckpointError(f"{path}: of another model: {fault or 'its class differs'}")
     return int(content["global_step"])
+
+
+def _weights(model: Classifier) -> dict[str, torch.Tensor]:
+    """Its state; layers that take their size from what they are given have been given something."""
+    if any(isinstance(weight, UninitializedParameter) for weight in model.parameters()):
+        with model.judging():
+            model(model.example_input_array)
+    return model.state_dict()
 
 
 def _plain(value: Any, depth: int = 0) -> bool:

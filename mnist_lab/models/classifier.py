@@ -137,6 +137,9 @@ class Classifier(L.LightningModule):
         Raises:
             FileOrSettingError: images of another number of channels, or too large to be padded.
         """
+        if not isinstance(images, Tensor):  # of somebody's own loader
+            given = type(images).__name__
+            raise FileOrSettingError(f"batches must be pairs (images, labels); images is a {given}")
         self._check_channels(images)
         if images.is_floating_point():
             images = self._resized(images)
@@ -218,7 +221,8 @@ class Classifier(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         sums = self.trainer.strategy.reduce(self._tally.totals(), reduce_op="sum")
         assert isinstance(sums, Tensor)
-        self.log_dict({"train/loss": sums[0] / sums[2], "train/accuracy": sums[1] / sums[2]})
+        if sums[2] > 0:  # else a subclass has a training step of its own
+            self.log_dict({"train/loss": sums[0] / sums[2], "train/accuracy": sums[1] / sums[2]})
         self.log("lr", self._learning_rate())
         self._tally.reset()
 
@@ -314,7 +318,10 @@ class Classifier(L.LightningModule):
         epochs = trainer.max_epochs
         if data is None or epochs is None or epochs < 0:
             return int(trainer.estimated_stepping_batches)
-        batches = len(data.train_dataloader())
+        try:
+            batches = len(data.train_dataloader())
+        except TypeError as error:
+            raise FileOrSettingError(f"train_dataloader must have a length: {error}") from error
         limit = trainer.limit_train_batches
         batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
         steps = math.ceil(batches / trainer.accumulate_grad_batches) * epochs
@@ -322,8 +329,8 @@ class Classifier(L.LightningModule):
 
     def _learning_rate(self) -> float:
         optimizer = self.optimizers()
-        assert not isinstance(optimizer, list)
-        return float(optimizer.param_groups[0]["lr"])
+        first = optimizer[0] if isinstance(optimizer, list) else optimizer  # a subclass's
+        return float(first.param_groups[0]["lr"])
 
 
 def _plain(value: Any) -> Any:

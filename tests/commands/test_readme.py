@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -86,10 +87,10 @@ def test_train_commands(arguments, lab_train, own_files, tmp_path, mnist_root, m
     if "search=" in arguments:
         small = [*small, "hydra.sweeper.n_trials=2"]
     if "trainer=ddp" in arguments:  # whose second process is started by the command's name
-        line = [sys.executable, "-m", "mnist_lab.train", *arguments.split(), *small]
+        line = [sys.executable, "-m", "mnist_lab.train", *shlex.split(arguments), *small]
         subprocess.run(line, check=True, cwd=tmp_path)
     else:
-        called = lab_train(*arguments.split(), *small)
+        called = lab_train(*shlex.split(arguments), *small)
         assert called.status == 0, called.err
     jobs = {
         "sweep=sizes": 6,
