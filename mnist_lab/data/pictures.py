@@ -12,15 +12,16 @@ from PIL.Image import Resampling
 
 from mnist_lab.data.base import FileError
 from mnist_lab.data.idx import Bytes
+from mnist_lab.data.ink import Pixels, background, form, greyscale, ink_is_light, ink_on
+from mnist_lab.data.lines import without_lines
+from mnist_lab.data.segmentation import find_digit
 
 MAX_PIXELS = 50_000_000
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # others may start programs
-_ENOUGH = 512  # pixels along the longer side, from which 20 are made
+_ENOUGH = 384  # pixels along the longer side, from which 20 are made
 # Pillow warns of sizes that are refused here.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
-
-Pixels = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
 
 def pictures_in(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -62,13 +63,12 @@ def read_pictures(
 def read_picture(path: Path) -> Bytes:
     """A picture `(28, 28)` in MNIST's form, light on dark.
 
-    One of 28x28 with a dark border and no transparency is taken as it is. In any other, the
-    border's colours are the background and what differs from it most is the ink; what the ink
-    covers is fitted into 20x20, and its centre of mass put into the middle of 28x28, as MNIST's
-    makers did (LeCun, Bottou, Bengio and Haffner, 1998, section III.A).
+    One of 28x28 with a black border, light ink and no transparency is taken as it is. In any
+    other the digit is found (`to_mnist`) and brought into MNIST's form (`ink.form`).
 
     Raises:
-        FileError: no readable picture, one of more than 50 million pixels, or a blank one.
+        FileError: no readable picture, one of more than 50 million pixels, or one in which no digit
+            stands out.
     """
     try:
         with Image.open(path, formats=_FORMATS) as image:
@@ -86,7 +86,7 @@ def read_picture(path: Path) -> Bytes:
     colours, opacity = pixels[..., :-1], pixels[..., -1]
     if as_is and bool((opacity == 255).all()):
         grey = colours.mean(-1) if colours.shape[-1] == 1 else colours @ _LUMA
-        if np.median(_border(grey)) < 128:
+        if np.median(_border(grey)) < 32 and not 0 < grey.max() < 128:
             return np.asarray(grey.round(), np.uint8)
     try:
         return to_mnist(_on_background(colours, opacity))
@@ -95,37 +95,39 @@ def read_picture(path: Path) -> Bytes:
 
 
 def to_mnist(pixels: Pixels) -> Bytes:
-    """The form `(28, 28)` of pixels `(H, W, C)` from 0 to 255.
+    """The form `(28, 28)` of the digit in pixels `(H, W, C)` from 0 to 255.
 
     Raises:
-        ValueError: they are all of one colour.
+        ValueError: they are all of one colour, or no digit stands out among them.
     """
     from scipy import ndimage
 
-    offset = pixels - _background(pixels)
-    distance = np.abs(offset).max(-1)
-    if distance.max() < 8:
+    if np.ptp(pixels, axis=(0, 1)).max() < 8:
         raise ValueError("a blank picture, all of one colour")
-    strong = offset[distance > distance.max() / 2]
-    strongest = offset.reshape(-1, offset.shape[-1])[distance.argmax()]
-    direction = strong[strong @ strongest > 0].mean(0)  # from background to ink, not to glare
-    ink = (offset @ direction / (direction @ direction)).clip(0, 1)
-    ink[ink < 0.1] = 0  # paper, and what JPEG leaves around lines
-    spots, count = ndimage.label(ink > 0.25, np.ones((3, 3)))
-    areas = ndimage.sum_labels(ink > 0.25, spots, np.arange(count + 1))
-    lines = (areas >= areas.max() / 100)[spots] & (spots > 0)  # all else is dust
-    rows, columns = (np.flatnonzero(lines.any(axis)) for axis in (1, 0))
-    ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    height, width = (max(1, round(20 * side / max(ink.shape))) for side in ink.shape)
-    fitted = Image.fromarray(ink).resize((width, height), Resampling.BILINEAR)
-    small = np.asarray(fitted) / np.asarray(fitted).max()
-    top, left = (
-        int(np.clip(round(14 - small.sum(1 - axis) @ np.arange(side) / small.sum()), 0, 28 - side))
-        for axis, side in enumerate(small.shape)
-    )
-    picture = np.zeros((28, 28), np.uint8)
-    picture[top : top + height, left : left + width] = (small * 255).round()
-    return picture
+    grey = greyscale(pixels)
+    if max(grey.shape) < _ENOUGH / 4:
+        grey = grey.repeat(4, 0).repeat(4, 1)
+    else:
+        grey = ndimage.gaussian_filter(grey, 0.7)  # less noise
+    window = round(0.3 * min(grey.shape)) | 1  # no stroke is wider
+    if ink_is_light(grey, window):
+        grey = 255 - grey
+    ink = ink_on(background(grey, window), grey)
+    usual = np.median(ink)
+    noise = 1.4826 * float(np.median(np.abs(ink - usual)))  # its deviation, were it normal
+    floor = max(0.06, 4 * noise)
+    ink = without_lines((ink - usual).clip(0), floor)
+    where, thickness = find_digit(grey, ink, floor)
+    near = ndimage.binary_dilation(where, iterations=1 + round(thickness / 2))
+    ink = np.where(near, ink, 0)
+    reach = max(np.ptp(np.nonzero(where), axis=1)) / 5
+    strokes = np.where(ink > np.percentile(ink[where], 98) / 2, ink, 0)
+    nearby, squares = (ndimage.gaussian_filter(x, reach) for x in (strokes, strokes**2))
+    ink *= nearby / (squares + 1e-6)
+    fringed, _ = ndimage.label(ink > 0.1)  # less is paper, and what JPEG leaves around lines
+    ink[~np.isin(fringed, np.unique(fringed[where & (ink > 0.1)]))] = 0
+    ink[ink < 0.1] = 0
+    return form(np.asarray(ink.clip(0, 1), np.float32))
 
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's
@@ -142,9 +144,7 @@ def _pixels(image: Image.Image) -> Pixels:
     if image.has_transparency_data or image.mode not in ("L", "RGB"):
         image = image.convert(mode)
     image = ImageOps.exif_transpose(image)
-    factor = max(image.size) // _ENOUGH
-    if factor > 1:
-        image = image.reduce(factor)
+    image.thumbnail((_ENOUGH, _ENOUGH), Resampling.BILINEAR)
     return np.asarray(image.convert(mode), np.float32)
 
 
@@ -159,19 +159,6 @@ def _on_background(colours: Pixels, opacity: Pixels) -> Pixels:
     alpha = opacity[..., None] / 255  # a sheet, with its colour
     sheet = np.median(colours[seen], axis=0)
     return np.asarray(alpha * colours + (1 - alpha) * sheet, np.float32)
-
-
-def _background(pixels: Pixels) -> Pixels:
-    """A plane through the colours of the border, which light may fall on from one side."""
-    places = np.moveaxis(np.indices(pixels.shape[:2], np.float32), 0, -1) / max(pixels.shape[:2])
-    plane = np.concatenate([places, np.ones_like(places[..., :1])], -1)
-    known, colours = _border(plane), _border(pixels)
-    off = np.abs(colours - np.median(colours, axis=0)).max(-1)
-    for _ in range(3):  # what little of the ink is on the border stands off more and more
-        near = off <= max(2 * float(np.median(off)), 1)
-        slopes = np.linalg.lstsq(known[near], colours[near], rcond=None)[0]
-        off = np.abs(colours - known @ slopes).max(-1)
-    return np.asarray(plane @ slopes, np.float32)
 
 
 def _border(pixels: Pixels) -> Pixels:

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from mnist_lab.data import Digits, FileError
+from mnist_lab.data.ink import form
 from mnist_lab.data.pictures import pictures_in, read_picture, read_pictures, to_mnist
 
 
@@ -133,15 +134,15 @@ def test_a_photograph_lies_as_its_camera_was_held(digit, saved):
 
 @pytest.mark.parametrize("shape", [(200, 60), (60, 200), (20, 20), (3, 400), (900, 900)])
 def test_ink_fits_into_20x20_with_its_centre_of_mass_in_the_middle(shape):
-    pixels = np.full((1000, 1200, 1), 255, np.float32)
+    ink = np.zeros((1000, 1200), np.float32)
     height, width = shape
-    pixels[50 : 50 + height, 80 : 80 + width] = 0
-    form = to_mnist(pixels)
-    rows, columns = (np.flatnonzero(form.any(axis)) for axis in (1, 0))
+    ink[50 : 50 + height, 80 : 80 + width] = 1
+    made = form(ink)
+    rows, columns = (np.flatnonzero(made.any(axis)) for axis in (1, 0))
     sides = (rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1)
     assert max(sides) == 20
     assert sides == tuple(max(1, round(20 * side / max(shape))) for side in shape)
-    centre = [form.sum(1 - axis) @ np.arange(28) / form.sum() for axis in (0, 1)]
+    centre = [made.sum(1 - axis) @ np.arange(28) / made.sum() for axis in (0, 1)]
     assert np.abs(np.array(centre) - 14).max() <= 0.5
 
 
@@ -198,7 +199,7 @@ def test_what_is_no_picture_is_named(content, told, tmp_path):
 
 def test_light_and_dark_marks_on_grey_do_not_cancel():
     pixels = np.full((100, 100, 1), 128, np.float32)
-    pixels[20:40, 20:40], pixels[60:80, 20:40] = 28, 228
+    pixels[20:60, 20:28], pixels[20:60, 60:68] = 28, 228
     assert to_mnist(pixels).max() == 255
 
 

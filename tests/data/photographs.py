@@ -1,0 +1,432 @@
+"""Photographs of handwritten digits, painted from those of MNIST's training split.
+
+`python -m tests.data.photographs CHECKPOINT [N [SEED]]` tells for each condition how many of N get
+the right label. Odd seeds take digits of the training split's second half, even ones of its first:
+what was chosen on one is measured on the other.
+"""
+
+import io
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy import ndimage
+
+from mnist_lab.data import FileError
+from mnist_lab.data.idx import read_idx
+from mnist_lab.data.pictures import read_picture
+from mnist_lab.models import Classifier, load
+
+Array = np.ndarray
+Random = np.random.RandomState
+
+
+@dataclass
+class Scene:
+    """What a camera sees. All arrays are `(H, W)` or `(H, W, 3)`, values from 0 to 1.
+
+    Attributes:
+        paper: its colours, with whatever lies or is printed on it, below the ink.
+        cover: how much of each pixel the ink covers.
+        ink: the ink's colour.
+        light: what falls on each pixel, as a factor.
+        box: top, left, bottom and right of the digit.
+    """
+
+    paper: Array
+    cover: Array
+    ink: Array
+    box: tuple[int, int, int, int]
+    light: Array = field(init=False)
+    blur: float = 0.6
+    noise: float = 0.012
+    quality: int = 85
+
+    def __post_init__(self) -> None:
+        self.light = np.ones_like(self.cover)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.cover.shape[0], self.cover.shape[1]
+
+    def paint(self, where: Array, colour: Array | float) -> None:
+        """Lay a colour on the paper, `where` from 0 to 1."""
+        self.paper += where[..., None] * (colour - self.paper)
+
+    def places(self) -> tuple[Array, Array]:
+        """Row and column of each pixel, from 0 to 1 on the shorter side."""
+        rows, columns = np.indices(self.shape) / min(self.shape)
+        return rows, columns
+
+    def along(self, angle: float) -> Array:
+        """Each pixel's distance, in pixels, from a line through the page's middle."""
+        rows, columns = np.indices(self.shape, np.float32)
+        rows -= self.shape[0] / 2
+        columns -= self.shape[1] / 2
+        return rows * np.cos(angle) - columns * np.sin(angle)
+
+
+def _scene(digit: Array, random: Random, share: tuple[float, float], edge: float = 0.04) -> Scene:
+    """A digit on white paper, as tall or wide as a `share` of the page's shorter side."""
+    height, width = random.randint(320, 800, 2)
+    if max(height, width) > 1.8 * min(height, width):
+        width = height
+    rows, columns = (np.flatnonzero(digit.any(axis)) for axis in (1, 0))
+    cut = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    size = random.uniform(*share) * min(height, width)
+    scale = size / max(cut.shape)
+    cut = np.pad(cut, 2)
+    large = Image.fromarray(cut).resize(
+        (round(cut.shape[1] * scale), round(cut.shape[0] * scale)), Image.Resampling.BICUBIC
+    )
+    large = large.rotate(random.uniform(-6, 6), Image.Resampling.BICUBIC, expand=True)
+    stroke = np.asarray(large, np.float32) / 255
+    if random.rand() < 0.5:  # as a pen's, with a firm edge
+        stroke = 1 / (1 + np.exp(-(stroke - 0.42) * 12))
+        stroke[stroke < 0.02] = 0
+    stroke = stroke[np.ix_(stroke.max(1) > 0.05, stroke.max(0) > 0.05)]
+    margin = edge * min(height, width)
+    stroke = stroke[:height, :width]
+    top, left = (
+        round(random.uniform(min(margin, room / 2), max(room - margin, room / 2)))
+        for room in (height - stroke.shape[0], width - stroke.shape[1])
+    )
+    if not edge:  # it touches one
+        top, left = [
+            (0, left),
+            (top, 0),
+            (height - stroke.shape[0], left),
+            (top, width - stroke.shape[1]),
+        ][random.randint(4)]
+    cover = np.zeros((height, width), np.float32)
+    part = cover[top : top + stroke.shape[0], left : left + stroke.shape[1]]
+    part[...] = stroke
+    paper = np.full((height, width, 3), random.uniform(0.8, 0.95), np.float32)
+    paper *= random.uniform(0.96, 1.0, 3)
+    paper += ndimage.gaussian_filter(random.normal(0, 1, (height, width)), 3)[..., None] * 0.02
+    inks = [(0.1, 0.1, 0.12), (0.12, 0.15, 0.5), (0.65, 0.1, 0.12), (0.25, 0.25, 0.27)]
+    ink = np.array(inks[random.choice(4, p=[0.45, 0.3, 0.1, 0.15])], np.float32)
+    box = (top, left, top + part.shape[0], left + part.shape[1])
+    scene = Scene(paper, cover, ink, box)
+    scene.blur, scene.noise = random.uniform(0.4, 1.2), random.uniform(0.004, 0.02)
+    scene.quality = random.randint(60, 95)
+    angle, slope = random.uniform(0, 6.3), random.uniform(0, 0.15)
+    scene.light += scene.along(angle) / max(scene.shape) * slope  # daylight is never quite even
+    return scene
+
+
+def _develop(scene: Scene, random: Random) -> Image.Image:
+    colours = scene.paper + scene.cover[..., None] * (scene.ink - scene.paper)
+    colours = colours * scene.light[..., None]
+    colours = ndimage.gaussian_filter(colours, (scene.blur, scene.blur, 0))
+    colours = colours + random.normal(0, scene.noise, colours.shape)
+    buffer = io.BytesIO()
+    image = Image.fromarray((colours.clip(0, 1) * 255).round().astype(np.uint8))
+    image.save(buffer, "JPEG", quality=scene.quality)
+    return Image.open(buffer).convert("RGB")
+
+
+Condition = Callable[[Scene, Random], None]
+
+
+def _plain(scene: Scene, random: Random) -> None:
+    pass
+
+
+def _board(scene: Scene, random: Random) -> None:
+    scene.paper[...] = np.array([(0.12, 0.25, 0.18), (0.13, 0.13, 0.14)][random.randint(2)])
+    smear = ndimage.gaussian_filter(random.normal(0, 1, scene.shape), 15) * 0.3
+    scene.paper += smear[..., None]
+    scene.cover *= random.uniform(0.75, 1, scene.shape)  # chalk leaves gaps
+    scene.ink = np.full(3, random.uniform(0.7, 0.95))
+
+
+def _yellow(scene: Scene, random: Random) -> None:
+    scene.paper *= np.array([1, 0.92, random.uniform(0.4, 0.65)])
+
+
+def _pencil(scene: Scene, random: Random) -> None:
+    scene.ink = scene.paper.mean((0, 1)) - random.uniform(0.15, 0.3)
+    scene.noise = min(scene.noise, 0.012)
+
+
+def _unfocused(scene: Scene, random: Random) -> None:
+    scene.blur = random.uniform(0.01, 0.025) * (scene.box[2] - scene.box[0])
+
+
+def _lines(scene: Scene, random: Random, angle: float, spacing: float, first: float = 0) -> None:
+    width = random.uniform(0.8, 2.5) * min(scene.shape) / 500
+    distance = (scene.along(angle) + first) % spacing
+    off = np.minimum(distance, spacing - distance)
+    colours = [(0.55, 0.7, 0.9), (0.6, 0.6, 0.62), (0.35, 0.45, 0.75), (0.3, 0.3, 0.3)]
+    colour = np.array(colours[random.randint(4)])
+    scene.paint((width + 0.5 - off).clip(0, 1) * random.uniform(0.6, 1), colour)
+
+
+def _ruled(scene: Scene, random: Random) -> None:
+    spacing = min(scene.shape) * random.uniform(0.06, 0.2)
+    _lines(scene, random, random.uniform(-0.07, 0.07), spacing, random.uniform(0, spacing))
+
+
+def _squared(scene: Scene, random: Random) -> None:
+    spacing, angle = min(scene.shape) * random.uniform(0.05, 0.16), random.uniform(-0.06, 0.06)
+    state = random.get_state()
+    _lines(scene, random, angle, spacing)
+    random.set_state(state)  # the same pen
+    _lines(scene, random, angle + np.pi / 2, spacing)
+
+
+def _margin(scene: Scene, random: Random) -> None:
+    width = random.uniform(1, 3) * min(scene.shape) / 500
+    side = random.uniform(0.28, 0.48) * scene.shape[1] * random.choice([-1, 1])
+    off = np.abs(scene.along(np.pi / 2 + random.uniform(-0.04, 0.04)) + side)
+    colour = [(0.85, 0.3, 0.3), (0.7, 0.15, 0.2), (0.3, 0.3, 0.35)][random.randint(3)]
+    scene.paint((width + 0.5 - off).clip(0, 1), np.array(colour))
+
+
+def _boxed(scene: Scene, random: Random) -> None:
+    top, left, bottom, right = scene.box
+    gap = random.uniform(0.06, 0.3, 4) * (bottom - top)
+    half = random.uniform(0.8, 3) * min(scene.shape) / 500
+    angle = random.uniform(-0.05, 0.05)
+    rows, columns = np.indices(scene.shape, np.float32)
+    rows -= (top + bottom) / 2
+    columns -= (left + right) / 2
+    y = rows * np.cos(angle) - columns * np.sin(angle)
+    x = rows * np.sin(angle) + columns * np.cos(angle)
+    high, wide = (bottom - top) / 2, (right - left) / 2
+    inside = np.minimum.reduce(
+        [y + high + gap[0], high + gap[1] - y, x + wide + gap[2], wide + gap[3] - x]
+    )
+    colour = scene.ink if random.rand() < 0.5 else np.full(3, random.uniform(0.05, 0.5))
+    scene.paint((half + 0.5 - np.abs(inside)).clip(0, 1), colour)
+
+
+def _vignette(scene: Scene, random: Random) -> None:
+    rows, columns = (np.linspace(-1, 1, side) for side in scene.shape)
+    radius = (rows[:, None] ** 2 + columns**2) / 2
+    scene.light *= 1 - random.uniform(0.5, 0.85) * radius ** random.uniform(0.8, 2)
+
+
+def _edge(scene: Scene, random: Random, softness: float) -> None:
+    top, left, bottom, right = scene.box
+    off = scene.along(random.uniform(0, 6.3))
+    inside = off[top:bottom, left:right]
+    off = off - random.uniform(inside.min(), inside.max())
+    lit = 1 / (1 + np.exp(-(off / softness).clip(-40, 40)))
+    scene.light *= 1 - random.uniform(0.35, 0.65) * lit
+
+
+def _hard_shadow(scene: Scene, random: Random) -> None:
+    _edge(scene, random, random.uniform(0.5, 2))
+
+
+def _soft_shadow(scene: Scene, random: Random) -> None:
+    _edge(scene, random, random.uniform(0.02, 0.08) * min(scene.shape))
+
+
+def _gradient(scene: Scene, random: Random) -> None:
+    off = scene.along(random.uniform(0, 6.3))
+    part = (off - off.min()) / (off.max() - off.min())
+    scene.light *= random.uniform(0.15, 0.35) + part * random.uniform(0.6, 0.75)
+
+
+def _thin(scene: Scene, random: Random) -> None:
+    thick = scene.cover > 0.5
+    inner = ndimage.distance_transform_edt(thick)
+    ridge = thick & (inner >= ndimage.maximum_filter(inner, 3) - 0.5)
+    pen = random.uniform(0.6, 1.6) * min(scene.shape) / 500
+    away = ndimage.distance_transform_edt(~ridge)
+    scene.cover = (pen + 0.5 - away).clip(0, 1).astype(np.float32)
+
+
+def _wood(scene: Scene, random: Random) -> Array:
+    colours = [(0.25, 0.16, 0.1), (0.12, 0.12, 0.13), (0.4, 0.27, 0.17)]
+    grain = ndimage.gaussian_filter(random.normal(0, 1, scene.shape), (2, 25)) * 0.25
+    return np.array(colours[random.randint(3)]) * (1 + grain[..., None])
+
+
+def _sheet(scene: Scene, random: Random) -> None:
+    """The page is a sheet on a table, some of which is seen on all sides."""
+    height, width = scene.shape
+    sides = [round(random.uniform(0.06, 0.3) * min(scene.shape)) for _ in range(4)]
+    (up, down, left, right), (top, start, bottom, end) = sides, scene.box
+
+    def wider(array: Array) -> Array:
+        around = ((up, down), (left, right), (0, 0))[: array.ndim]
+        return np.pad(array, around, mode="edge")
+
+    cover = np.pad(scene.cover, ((up, down), (left, right)))
+    scene.paper, scene.light, scene.cover = wider(scene.paper), wider(scene.light), cover
+    scene.box = (top + up, start + left, bottom + up, end + left)
+    on = np.zeros(scene.shape, np.float32)
+    on[up : up + height, left : left + width] = 1
+    turn = random.uniform(-7, 7)
+    on = ndimage.rotate(on, turn, reshape=False, order=1)
+    on = np.maximum(on, ndimage.maximum_filter(scene.cover, 15) > 0.02)
+    scene.paper = scene.paper * on[..., None] + _wood(scene, random) * (1 - on[..., None])
+
+
+def _fold(scene: Scene, random: Random) -> None:
+    """A book's two pages, the digit on one of them; the paper darkens towards the fold."""
+    _, left, _, right = scene.box
+    room = (left, scene.shape[1] - right)
+    gap = 0.03 * scene.shape[1]
+    beside = max(random.uniform(gap, max(room) * 0.9), gap)
+    x = left - beside if room[0] > room[1] else right + beside
+    columns = np.arange(scene.shape[1])
+    off = np.abs(columns - x + np.linspace(-1, 1, scene.shape[0])[:, None] * random.uniform(-8, 8))
+    reach = random.uniform(0.04, 0.12) * scene.shape[1]
+    scene.light *= 1 - random.uniform(0.5, 0.85) * np.exp(-off / reach)
+    scene.light *= np.where(columns < x, 1, random.uniform(0.75, 1))
+
+
+def _corner(scene: Scene, random: Random) -> None:
+    """Beyond a corner of the sheet the table is seen."""
+    rows, columns = scene.places()
+    if random.rand() < 0.5:
+        rows = rows.max() - rows
+    if random.rand() < 0.5:
+        columns = columns.max() - columns
+    slant = random.uniform(-0.2, 0.2)
+    if random.rand() < 0.5:  # the sheet's corner: two of its sides are seen
+        inside = np.minimum(rows + slant * columns - 0.12, columns - slant * rows - 0.12)
+    else:  # one side, cut off aslant
+        inside = rows + columns * random.uniform(0.5, 2) - random.uniform(0.2, 0.6)
+    on = (inside * min(scene.shape) + 0.5).clip(0, 1)
+    on = np.maximum(on, ndimage.maximum_filter(scene.cover, 15) > 0.02)
+    scene.paper = scene.paper * on[..., None] + _wood(scene, random) * (1 - on[..., None])
+
+
+def _blot(scene: Scene, random: Random) -> None:
+    top, _, bottom, _ = scene.box
+    size = random.uniform(0.1, 0.3) * (bottom - top)
+    rows, columns = np.indices(scene.shape, np.float32)
+    free = ndimage.distance_transform_edt(scene.cover < 0.05) > size * 1.25 + 4
+    spots = np.argwhere(
+        free
+        & (rows > size)
+        & (columns > size)
+        & (rows < scene.shape[0] - size)
+        & (columns < scene.shape[1] - size)
+    )
+    if not len(spots):
+        return
+    y, x = spots[random.randint(len(spots))]
+    turn = np.arctan2(rows - y, columns - x)
+    radius = size * (1 + 0.15 * np.sin(3 * turn + random.uniform(0, 6)) + 0.08 * np.sin(5 * turn))
+    where = (radius - np.hypot(rows - y, (columns - x) * random.uniform(0.7, 1.3)) + 0.5).clip(0, 1)
+    scene.paint(where, scene.ink * random.uniform(0.3, 1))
+
+
+def _dim(scene: Scene, random: Random) -> None:
+    scene.light *= random.uniform(0.25, 0.45)
+
+
+@dataclass(frozen=True)
+class _How:
+    change: Condition
+    share: tuple[float, float] = (0.35, 0.75)
+    edge: float = 0.04
+    side: int | None = None  # reduced to as many pixels
+
+
+CONDITIONS = {
+    "plain paper": _How(_plain),
+    "chalk board": _How(_board),
+    "yellow paper": _How(_yellow),
+    "faint pencil": _How(_pencil),
+    "out of focus": _How(_unfocused),
+    "small on the page": _How(_plain, (0.08, 0.2)),
+    "touching the border": _How(_plain, (0.6, 0.85), 0),
+    "ruled lines": _How(_ruled),
+    "squared paper": _How(_squared),
+    "a margin's line": _How(_margin, (0.3, 0.6)),
+    "a box around": _How(_boxed, (0.3, 0.6)),
+    "vignette": _How(_vignette),
+    "hard shadow": _How(_hard_shadow),
+    "soft shadow": _How(_soft_shadow),
+    "steep gradient": _How(_gradient),
+    "very thin strokes": _How(_thin),
+    "sheet on a dark table": _How(_sheet),
+    "a book's fold": _How(_fold, (0.3, 0.55)),
+    "a table's corner": _How(_corner),
+    "a blot beside": _How(_blot, (0.3, 0.6)),
+    "28x28, dim room": _How(_dim, (0.7, 0.75), 0.1, 28),
+    "29x29, dim room": _How(_dim, (0.7, 0.75), 0.1, 29),
+    "32x32, dim room": _How(_dim, (0.6, 0.75), 0.1, 32),
+    "28x28, blackboard": _How(_board, (0.7, 0.75), 0.1, 28),
+    "32x32, blackboard": _How(_board, (0.6, 0.75), 0.1, 32),
+}
+
+
+def photograph(digit: Array, condition: str, random: Random) -> Image.Image:
+    """A photograph of one of MNIST's digits `(28, 28)` in a condition of `CONDITIONS`."""
+    how = CONDITIONS[condition]
+    scene = _scene(digit, random, how.share, how.edge)
+    how.change(scene, random)
+    image = _develop(scene, random)
+    if how.side is None:
+        return image
+    width, height = image.size
+    short = min(width, height)
+    top, left, bottom, right = scene.box
+    x = int(np.clip((left + right) / 2 - short / 2, 0, width - short))
+    y = int(np.clip((top + bottom) / 2 - short / 2, 0, height - short))
+    cut = image.crop((x, y, x + short, y + short)).convert("L")
+    return cut.resize((how.side, how.side), Image.Resampling.BOX)
+
+
+def painted(root: Path, condition: str, n: int, seed: int) -> tuple[list[Image.Image], Array]:
+    """Photographs of `n` digits in a condition, and their labels `(n,)`."""
+    images = read_idx(root / "train-images-idx3-ubyte")
+    labels = read_idx(root / "train-labels-idx1-ubyte")
+    random = Random(1000 * seed + list(CONDITIONS).index(condition))
+    which = random.choice(30_000, n, replace=False) + 30_000 * (seed % 2)
+    return [photograph(images[i], condition, random) for i in which], labels[which]
+
+
+def read(images: list[Image.Image], folder: Path) -> list[Array | FileError]:
+    """What `read_picture` makes of each, or why it refuses it."""
+    forms: list[Array | FileError] = []
+    for image in images:
+        image.save(folder / "photograph.png", compress_level=1)
+        try:
+            forms.append(read_picture(folder / "photograph.png"))
+        except FileError as error:
+            forms.append(error)
+    return forms
+
+
+def right(model: Classifier, forms: list[Array | FileError], labels: Array) -> Array:
+    """Which of them `(n,)` were read and get their label."""
+    pixels = [np.zeros((28, 28), np.uint8) if isinstance(x, FileError) else x for x in forms]
+    with torch.inference_mode():
+        guesses = model(torch.from_numpy(np.stack(pixels)).unsqueeze(1)).argmax(1).numpy()
+    return (guesses == labels) & [not isinstance(form, FileError) for form in forms]
+
+
+def main(checkpoint: str, n: str = "100", seed: str = "0") -> None:
+    model = load(Path(checkpoint)).eval()
+    root = Path(os.environ.get("MNIST_LAB_DATA", "data")) / "mnist"
+    print("| condition | right | refused | ms |\n|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for condition in CONDITIONS:
+            images, labels = painted(root, condition, int(n), int(seed))
+            start = time.process_time()
+            forms = read(images, Path(folder))
+            each = 1000 * (time.process_time() - start) / len(forms)
+            refused = sum(isinstance(form, FileError) for form in forms)
+            good = int(right(model, forms, labels).sum())
+            print(f"| {condition} | {good} | {refused} | {each:.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

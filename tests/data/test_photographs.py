@@ -1,0 +1,97 @@
+"""Digits found in photographs: shadows, lines, frames, tables and blots are not the digit."""
+
+import numpy as np
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from PIL import Image
+
+from mnist_lab import config, models, run
+from mnist_lab.data import DataModule, FileError
+from mnist_lab.data.ink import background, ink_is_light
+from mnist_lab.data.lines import without_lines
+from mnist_lab.data.pictures import read_picture
+from tests.data import photographs
+
+
+@pytest.fixture(scope="module")
+def network(mnist_root, tmp_path_factory):
+    source = instantiate(OmegaConf.load(f"{config.CONF}/data/mnist.yaml").source, _convert_="all")
+    data = DataModule(source, root=str(mnist_root), train_size=12_000)
+    folder = tmp_path_factory.mktemp("network") / "run"
+    run.train(data, models.LeNet(pool="max"), run.default_trainer(folder, max_epochs=2))
+    return models.load(folder).eval()
+
+
+@pytest.mark.mnist
+@pytest.mark.parametrize("condition", photographs.CONDITIONS)
+def test_a_photograph_gets_its_digits_label(condition, network, mnist_root, tmp_path):
+    """Of 24 at least 21, where 95 of 100 are measured with a network of five epochs."""
+    images, labels = photographs.painted(mnist_root / "mnist", condition, 24, seed=3)
+    forms = photographs.read(images, tmp_path)
+    assert photographs.right(network, forms, labels).sum() >= 21
+
+
+def sheet(seed=0):
+    """A blank sheet in daylight `(300, 400)`, as a camera sees it."""
+    light = np.linspace(190, 230, 400) + np.linspace(-10, 15, 300)[:, None]
+    return light + np.random.RandomState(seed).normal(0, 4, light.shape)
+
+
+def ruled(page):
+    page = page.copy()
+    page[20::40] -= 60
+    return page
+
+
+WITHOUT = {
+    "a blank sheet": lambda page: page,
+    "nothing but lines": ruled,
+    "squares": lambda page: ruled(ruled(page).T[:, ::-1]).T[:300],
+    "noise": lambda page: np.random.RandomState(0).uniform(0, 255, page.shape),
+}
+
+
+@pytest.mark.parametrize("page", WITHOUT)
+def test_where_no_digit_stands_out_none_is_guessed(page, tmp_path):
+    pixels = WITHOUT[page](sheet()).clip(0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.jpg")
+    with pytest.raises(FileError, match=r"x\.jpg: a picture in which no digit stands out"):
+        read_picture(tmp_path / "x.jpg")
+
+
+@pytest.mark.parametrize("size", [28, 29, 32])
+@pytest.mark.parametrize("paper, ink", [(90, 20), (60, 120), (40, 100), (127, 60)])  # noqa: PT006
+def test_small_pictures_on_grey_are_read_as_large_ones(size, paper, ink, tmp_path):
+    """A bar from top to bottom, right of the middle: in MNIST's form it stands in the middle."""
+    pixels = np.full((size, size), paper, np.uint8)
+    pixels[6:22, 15:18] = ink
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    form = read_picture(tmp_path / "x.png")
+    rows = (form > 127).any(1).nonzero()[0]
+    assert len(rows) == 20
+    assert rows[0] in (4, 5)
+    assert form[:, :10].max() == form[:, 18:].max() == 0
+
+
+def test_the_paper_below_strokes_has_their_shadows_edge():
+    paper = np.full((60, 80), 200, np.float32)
+    paper[:, 40:] = 90
+    grey = paper.copy()
+    grey[28:32, 10:70] = 30
+    assert (background(grey, 15) == paper).all()
+    assert not ink_is_light(grey, 15)
+    assert ink_is_light(255 - grey, 15)
+
+
+@pytest.mark.parametrize("slope", [0, 0.06])
+def test_lines_go_and_the_strokes_that_cross_them_stay(slope):
+    ink = np.zeros((200, 300), np.float32)
+    rows = np.indices(ink.shape)[0] - slope * np.arange(300)
+    line = (rows % 40 > 20) & (rows % 40 < 23)
+    stroke = np.zeros_like(line)
+    stroke[30:170, 140:152] = True
+    ink[line], ink[stroke] = 0.4, 0.4
+    without = without_lines(ink, 0.1)
+    assert (without[stroke] > 0.2).mean() > 0.97
+    assert (without[line & ~stroke] > 0.2).mean() < 0.03
