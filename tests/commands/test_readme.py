@@ -163,3 +163,37 @@ def test_python_example(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "outputs/from_python/result.json").exists()
     accuracy = float(capsys.readouterr().out.split("\n")[-4])
     assert 0.5 < accuracy <= 1
+
+
+# Settings and commands that stand in the documents beside those that are run above.
+DOCUMENTS = ["README.md", *(str(p.relative_to(documents.ROOT))
+                            for p in sorted((documents.ROOT / "docs").rglob("*.md")))]  # fmt: skip
+ELSEWHERE = ("tta=", "inside=", "format=", "invert=", "scale=", "transpose=", "weights_only=",
+             "max_epochs=")  # of evaluate, of predict; no settings, as they stand  # fmt: skip
+
+
+def told(document: str) -> list[str]:
+    """Train commands' arguments, and settings alone; of several values for a sweep the first."""
+    text = (documents.ROOT / document).read_text()
+    found = re.findall(rf"^{re.escape(documents.TRAIN)}(?:-m )?(.+)$", text, re.MULTILINE)
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    for code in re.findall(r"`([^`]+)`", prose):
+        tokens = code.split()
+        if all(re.match(r"[+~]*[a-z][\w./@]*=.", token) for token in tokens):
+            found.append(" ".join(tokens))
+    return [re.sub(r"=([^\s,\[{('\"]+),\S+", r"=\1", each) for each in found]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_settings_that_are_named_compose(document, lab_train, tmp_path):
+    for arguments in dict.fromkeys(told(document)):
+        placeholder = re.search(r"[=/:][A-Z]{2,}", arguments)
+        other = (
+            arguments.startswith(ELSEWHERE)
+            or "shallow" in arguments
+            or "resume=" in arguments
+            or "interval(" in arguments
+        )
+        if not (placeholder or other or "--cfg" in arguments):
+            called = lab_train("--cfg", "job", *shlex.split(arguments))
+            assert called.status == 0, (arguments, called.err)
