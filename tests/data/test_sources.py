@@ -236,7 +236,10 @@ def test_addresses_and_sums_are_torchvisions(name, theirs):
     source = instantiate(configured(name).source, _convert_="all")
     assert source.name == name
     assert source.md5 == dict(theirs.resources)
-    assert source.urls == [url.rstrip("/") for url in theirs.mirrors]
+    assert source.urls[0].startswith("https://")
+    known = [url.rstrip("/").partition("://")[2] for url in theirs.mirrors]
+    assert {url.partition("://")[2] for url in source.urls} & set(known)
+    assert not any("yann.lecun.com" in url for url in source.urls)  # dead
     assert source.sizes == {"train": 60000, "test": 10000}
     # theirs: "0 - zero", "T-shirt/top", "Ankle boot"
     names = [c.split(" - ")[0].split("/")[0].lower() for c in theirs.classes]
