@@ -8,6 +8,7 @@ import gc
 import json
 import math
 import os
+import re
 import socket
 import sys
 import time
@@ -261,7 +262,7 @@ def _report(sweep: Sweep) -> None:
 
     known = [
         path.name
-        for path in sorted(sweep.folder.iterdir())
+        for path in sorted(sweep.folder.iterdir(), key=_by_number)
         if (path / "config.yaml").exists() or (path / REASON).exists()
     ]
     rows = [_row(sweep.folder / name, sweep) for name in dict.fromkeys([*sweep.jobs, *known])]
@@ -282,6 +283,11 @@ def _report(sweep: Sweep) -> None:
         console.width = 1000  # a row is a line, to be searched
     console.print(table)
     console.print(f"python -m mnist_lab.compare runs={sweep.folder}", markup=False, soft_wrap=True)
+
+
+def _by_number(path: Path) -> list[str | int]:
+    """A key by which numbers within names are in their order."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
 
 
 def loss_of(folder: Path) -> float:

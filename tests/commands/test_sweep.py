@@ -252,3 +252,13 @@ def test_in_parallel_the_results_are_the_same(lab_train, tmp_path):
     both = [outcome(tmp_path / "outputs/sweeps" / name) for name in ("parallel", "sequential")]
     assert both[0] == both[1]
     assert len(both[0]) == 2
+
+
+def test_jobs_without_a_rank_are_listed_in_the_order_of_their_numbers(write_run, tmp_path, capsys):
+    for size in (1024, 256, 32, 64, 10):
+        (write_run(f"size-{size}_seed-1") / "result.json").unlink()
+    with sweep.reported():
+        sweep._running = sweep.Sweep(tmp_path / "runs", [], "val/accuracy", "max")
+    names = [row.split("\u2502")[2].strip() for row in capsys.readouterr().out.splitlines()
+             if "size-" in row]  # fmt: skip
+    assert names == [f"size-{size}_seed-1" for size in (10, 32, 64, 256, 1024)]
