@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,8 @@ def register_resolvers() -> None:
     `${class_names:FOLDER}` are the names of the folders in it, `${num_classes:}` is how many
     classes the dataset has, `${mode_of:METRIC}` whether less or more of it is better. `${moment:}`
     is date and time and eight hex digits, so that runs started together differ;
-    `${run_folder:RESUME,DATASET,MODEL}` is the folder to continue in if one is given, else a new
-    one. `${sweep_folder:NAME}` is a sweep's, new unless it is named, and
+    `${run_folder:RESUME,CHOICES}` is the folder to continue in if one is given, else a new one.
+    `${sweep_folder:NAME}` is a sweep's, new unless it is named, and
     `${job_name:OVERRIDES,SOURCE}` that of one of its jobs. `${text:NAME}` is `conf/NAME.yaml`'s own
     text, comments and all, but for its defaults and what it sets of Hydra.
     """
@@ -69,9 +69,10 @@ def moment() -> str:
     return f"{time.strftime('%Y-%m-%d_%H-%M-%S')}-{secrets.token_hex(4)}"
 
 
-def _run_folder(resume: str | None, dataset: str, model: str) -> str:
+def _run_folder(resume: str | None, choices: Mapping[str, str]) -> str:
     if resume is None:
-        return f"outputs/{dataset}/{model}/{moment()}"
+        names = [choices[group] for group in ("data", "model") if group in choices]
+        return "/".join(["outputs", *(names or ["repeated"]), moment()])
     if not (Path(resume) / "config.yaml").is_file():  # else Hydra would make the folder
         raise ConfigError(f"resume={resume}: there is no run here (no config.yaml)")
     return resume

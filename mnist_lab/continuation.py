@@ -14,11 +14,17 @@ from typing import Any, Literal
 import lightning.pytorch as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import (
+    Callback,
+    Checkpoint,
+    GradientAccumulationScheduler,
+    ModelCheckpoint,
+)
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 from torch import Tensor
 
-from mnist_lab import Diverged
+from mnist_lab import Diverged, LabError, config
+from mnist_lab import folder as run_folder
 from mnist_lab.processes import gathered
 
 log = logging.getLogger(__name__)
@@ -121,6 +127,48 @@ class EarlyStopping(LightningEarlyStopping):
             trainer.should_stop = True
 
 
+class Beginning(Callback):
+    """Makes a folder the run's when its first step is due: whatever can be refused was before."""
+
+    def __init__(self, folder: Path, plain: dict[str, Any]) -> None:
+        self.folder, self.plain = folder, plain
+        self._begun = False
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._begun = not trainer.fit_loop.done
+        if self._begun and trainer.is_global_zero:
+            run_folder.begin(self.folder, self.plain)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not self._begun and run_folder.longer(self.folder, self.plain):
+            raise LabError(
+                f"trainer.max_epochs={trainer.max_epochs}: more epochs change nothing: this run "
+                f"was ended by {ended_by(trainer)}"
+            )
+
+
+def trained_epochs(trainer: L.Trainer) -> int:
+    """How many epochs there were, the last one included."""
+    # Where all had been trained before, Lightning's `current_epoch` doesn't count the last.
+    return int(trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]  # it has
+
+
+def ended_by(trainer: L.Trainer) -> str:
+    """What ended a fit, in words."""
+    epochs = trained_epochs(trainer)
+    if trainer.global_step == trainer.max_steps:
+        return f"trainer.max_steps={trainer.max_steps}"
+    if epochs == trainer.max_epochs:
+        return f"trainer.max_epochs={epochs}"
+    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
+    for callback in callbacks:
+        if isinstance(callback, LightningEarlyStopping) and callback.stopping_reason_message:
+            reason = callback.stopping_reason_message.removesuffix(" Signaling Trainer to stop.")
+            reason = reason.removeprefix("Monitored metric ").rstrip(".")
+            return f"early stopping after epoch {epochs}: {reason}"
+    return f"a callback after epoch {epochs}"
+
+
 class LastCheckpoint(Checkpoint):
     """`checkpoints/last.ckpt`: after every epoch, every N steps, and when a signal ends the run.
 
@@ -139,21 +187,35 @@ class LastCheckpoint(Checkpoint):
         self._step = 0
         self._handlers: dict[signal.Signals, Any] = {}
         self._start = 0.0
+        self._trainer: L.Trainer | None = None
         self.earlier_seconds = 0.0
         """Spent fitting by earlier processes of this run, but for what they lost."""
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self.earlier_seconds + time.perf_counter() - self._start}
+        seconds = self.earlier_seconds + time.perf_counter() - self._start
+        return {"seconds": seconds, "stopped": getattr(self._trainer, "should_stop", False)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.earlier_seconds = state_dict["seconds"]
+        # Told once, the Trainer stops when it may (`min_epochs`), whatever is measured meanwhile.
+        if self._trainer is not None and state_dict.get("stopped"):  # not in earlier versions'
+            self._trainer.should_stop = True
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self._trainer = trainer
         if stage == "fit":
             self._start = time.perf_counter()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
+        for callback in callbacks:
+            if isinstance(callback, GradientAccumulationScheduler):  # waits for the next epoch
+                together = callback.get_accumulate_grad_batches(trainer.current_epoch)
+                trainer.accumulate_grad_batches = together
         self._step = trainer.global_step
+        if self._step and not trainer.fit_loop.done:
+            epoch = trainer.current_epoch + 1
+            log.info("Goes on after step %d, in epoch %d.", self._step, epoch)
         # Only now, so that Lightning's own handlers, with which SIGTERM ends in success, are under.
         if threading.current_thread() is threading.main_thread():
             self._handlers = {s: signal.signal(s, self._note) for s in SIGNALS}
@@ -186,10 +248,10 @@ class LastCheckpoint(Checkpoint):
             return  # the epoch's end follows, after validation
         told = self._told_to_end(trainer)
         due = self.every_n_steps is not None and step % self.every_n_steps == 0
-        if due or told:
+        if (due or told) and not trainer.fit_loop.done:  # else the epoch's end follows, too
             self._save(trainer)
-        if told:
-            self._end(trainer)
+            if told:
+                self._end(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # It ends only when the epoch's values have been logged, which they are after this.
@@ -211,7 +273,9 @@ class LastCheckpoint(Checkpoint):
         assert self._signal is not None
         name = signal.Signals(self._signal).name
         log.info("Stopped by %s after step %d.", name, trainer.global_step)
-        log.info("Continue with: python -m mnist_lab.train resume=%s", self.folder)
+        command = f"python -m mnist_lab.train {config.typed('resume', str(self.folder))}"
+        known = (self.folder / "config.yaml").exists()
+        log.info("Continue with: %s", command if known else "run.train(..., resume=True)")
         raise SystemExit(128 + self._signal)
 
     def _note(self, number: int, frame: FrameType | None) -> None:

@@ -89,8 +89,7 @@ class Dashboard(Callback):
         self._start = self._paused = 0.0
         self._batches = 0
 
-    def open(self, trainer: L.Trainer, model: Classifier, data: DataModule) -> None:
-        """Before a run's first step: the charts' layout, and the configuration as text."""
+    def _open(self, trainer: L.Trainer, model: Classifier, data: DataModule) -> None:
         stored = Path(trainer.default_root_dir) / "config.yaml"
         if stored.exists():
             text = stored.read_text()
@@ -100,7 +99,15 @@ class Dashboard(Callback):
             board.add_custom_scalars(_LAYOUT)
             board.add_text("configuration", indent(text, "    "), 0)
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Within an epoch, where a run goes on there."""
+        self._batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        self._start = time.perf_counter()
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Before a run's first step: the charts' layout, and the configuration as text."""
+        if trainer.global_step == 0 and isinstance(pl_module, Classifier):
+            self._open(trainer, pl_module, trainer.datamodule)  # type: ignore[attr-defined]  # set by the Trainer
         self._batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
         self._start = time.perf_counter()
 

@@ -10,7 +10,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from mnist_lab import FileOrSettingError, config
-from mnist_lab.files import whole
+from mnist_lab.files import left_behind, whole
 
 MAX_CONFIG_BYTES = 1 << 16
 MAX_RESULT_BYTES = 1 << 22
@@ -21,6 +21,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's where it is
 # What may be set beside `resume`, by key.
 CHANGEABLE = {
     "trainer.max_epochs",
+    "checkpoint_every_n_steps",
     "data.root",
     "data.mirror",
     "data.device",
@@ -28,6 +29,9 @@ CHANGEABLE = {
     "trainer.devices",
     "trainer.num_nodes",
 }
+# By which a folder without `config.yaml` is known to be in use for something else.
+_WRITTEN = ("result.json", "metrics.csv", "predictions.csv", "per_class.csv", "report.html",
+            "figures", "checkpoints")  # fmt: skip
 _BOUND_TO_LENGTH = ("schedules.onecycle", "schedules.cosine")
 
 
@@ -50,6 +54,9 @@ def claimed(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise FolderError(f"{folder}: cannot be used: {error}") from error
     try:
+        for place in (folder, folder / "checkpoints"):
+            for path in left_behind(place) if place.is_dir() else ():
+                path.unlink()
         yield
     finally:
         lock.release()
@@ -91,7 +98,25 @@ def read_config(folder: Path) -> dict[str, Any]:
     groups = ("data", "model", "trainer")
     if not (isinstance(content, dict) and all(isinstance(content.get(g), dict) for g in groups)):
         raise FolderError(f"{path}: not the configuration of a run")
+    content.pop("defaults", None)  # not of the run, but of repeating it
     return content
+
+
+def finished(folder: Path, plain: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The result of the run with these settings, or None while there is none.
+
+    Raises:
+        FolderError: `config.yaml` or `result.json` isn't one.
+    """
+    return None if longer(folder, plain) else read_result(folder)
+
+
+def longer(folder: Path, plain: Mapping[str, Any]) -> bool:
+    """Whether these settings have more epochs than those that the folder's run began with."""
+    if not (folder / "config.yaml").exists():
+        return False
+    stored = read_config(folder)["trainer"].get("max_epochs")
+    return bool(stored != plain["trainer"].get("max_epochs"))
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
@@ -120,69 +145,78 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     return result
 
 
-def write_config(
+def refuse_others(
     folder: Path, plain: Mapping[str, Any], incidental: Sequence[str] | None = None
 ) -> None:
-    """Put `config.yaml` into a folder that is new, or of a run with the same configuration.
+    """Only a run with these settings, or none, may be in a folder that it is to use.
 
     Args:
         incidental: as `config.influential` takes it.
 
     Raises:
-        FolderError: the folder is that of another run.
+        FolderError: the folder is that of another run, or holds files that a run would replace.
     """
-    if (folder / "config.yaml").exists():
-        before = read_config(folder)
-        one, other = (config.influential(each, incidental) for each in (before, plain))
-        if one != other:
-            keys = ", ".join(_differing(one, other)[:3])
-            raise FolderError(f"{folder}: holds a run with other settings: {keys}")
-    _replace_config(folder, plain)
+    if not (folder / "config.yaml").exists():
+        for name in filter(lambda name: (folder / name).exists(), _WRITTEN):
+            raise FolderError(f"{folder}: holds something that is no run: {name}")
+        return
+    before = read_config(folder)
+    one, other = (config.influential(each, incidental) for each in (before, plain))
+    if one != other:
+        keys = ", ".join(_differing(one, other)[:3])
+        raise FolderError(f"{folder}: holds a run with other settings: {keys}")
+
+
+def begin(folder: Path, plain: Mapping[str, Any]) -> None:
+    """Write `config.yaml`: from here on the folder is this run's; a result of fewer epochs goes.
+
+    Raises:
+        FolderError: it cannot be written.
+    """
+    try:
+        (folder / "result.json").unlink(missing_ok=True)
+        with whole(folder / "config.yaml") as file:
+            # By the defaults it composes as it stands: `--config-dir FOLDER --config-name config`.
+            yaml.safe_dump({"defaults": ["door", "_self_"], **plain}, file, sort_keys=False)
+    except OSError as error:
+        raise FolderError(f"{folder}: cannot be written to: {error}") from error
 
 
 def continued(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
     """The stored configuration with the changes that may be made beside `resume`.
 
-    With more epochs the folder's configuration is the new one, and its result is gone.
-
     Raises:
         FolderError: a change that cannot be made, or no run to continue.
     """
     plain = read_config(folder)
-    before = config.fingerprint(plain)
-    epochs = plain["trainer"].get("max_epochs")
+    trainer = plain["trainer"]
+    epochs = trainer.get("max_epochs")
     for key, value in changes.items():
         if key not in CHANGEABLE:
             raise FolderError(
                 f"{key}: cannot be set beside resume={folder}, which has its own settings; "
                 f"only these can: {', '.join(sorted(CHANGEABLE))}"
             )
-        group, _, name = key.partition(".")
-        plain[group][name] = value
-        if key == "trainer.accelerator" and isinstance(plain["trainer"].get("precision"), dict):
-            plain["trainer"]["precision"]["accelerator"] = value
-    longer = plain["trainer"].get("max_epochs")
-    if longer != epochs:
-        if not (isinstance(longer, int) and isinstance(epochs, int) and longer > epochs):
-            raise FolderError(f"trainer.max_epochs={longer}: can only grow, from {epochs}")
+        group, _, name = key.rpartition(".")
+        (plain[group] if group else plain)[name] = value
+        if key == "trainer.accelerator" and isinstance(trainer.get("precision"), dict):
+            trainer["precision"]["accelerator"] = value
+        if key == "checkpoint_every_n_steps":
+            last = (trainer.get("callbacks") or {}).get("last")
+            if not isinstance(last, dict):
+                raise FolderError(f"{key}: the run in {folder} writes no last.ckpt")
+            last["every_n_steps"] = value
+    wanted = trainer.get("max_epochs")
+    if wanted != epochs:
+        if not (isinstance(wanted, int) and isinstance(epochs, int) and wanted > epochs):
+            raise FolderError(f"trainer.max_epochs={wanted}: can only grow, from {epochs}")
         scheduler = plain.get("scheduler")
         schedule = str(scheduler.get("_target_")) if isinstance(scheduler, dict) else ""
         if schedule.endswith(_BOUND_TO_LENGTH):
             raise FolderError(
-                f"trainer.max_epochs={longer}: {schedule} was laid out for {epochs} epochs"
+                f"trainer.max_epochs={wanted}: {schedule} was laid out for {epochs} epochs"
             )
-        (folder / "result.json").unlink(missing_ok=True)
-    if config.fingerprint(plain) != before:  # one's own images elsewhere, too
-        _replace_config(folder, plain)
     return plain
-
-
-def _replace_config(folder: Path, plain: Mapping[str, Any]) -> None:
-    try:
-        with whole(folder / "config.yaml") as file:
-            yaml.safe_dump(dict(plain), file, sort_keys=False)
-    except OSError as error:
-        raise FolderError(f"{folder}: cannot be written to: {error}") from error
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "") -> list[str]:

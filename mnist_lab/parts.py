@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import (
     ModelPruning,
     SpikeDetection,
     StochasticWeightAveraging,
+    Timer,
 )
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
@@ -32,6 +33,7 @@ _REFUSED: Mapping[type[Callback], str] = {
     StochasticWeightAveraging: "puts its average into the model when all checkpoints have been "
     "written; that of WeightAveraging and EMAWeightAveraging is in each of them",
 }
+_CLOCK = "a run that ends by the clock neither repeats nor continues exactly"
 
 
 def check_callbacks(trainer: L.Trainer) -> None:
@@ -49,6 +51,10 @@ def check_callbacks(trainer: L.Trainer) -> None:
             raise LabError(
                 "ModelPruning: with make_pruning_permanent=false no checkpoint is readable"
             )
+        if isinstance(callback, Timer) and callback.time_remaining() is not None:
+            raise LabError(f"trainer.max_time (a Timer): {_CLOCK}; give max_epochs or max_steps")
+    if trainer._val_check_time_interval is not None:  # type: ignore[attr-defined]  # set by the Trainer
+        raise LabError(f"trainer.val_check_interval: {_CLOCK}; give it in batches")
     strategy: Strategy = trainer.strategy
     if not isinstance(strategy._checkpoint_io, CheckpointIO | None):
         raise LabError(

@@ -5,7 +5,6 @@ import csv
 import io
 import json
 import logging
-import math
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -21,7 +20,9 @@ from torch import nn
 
 import mnist_lab
 from mnist_lab import predictions
+from mnist_lab.continuation import ended_by
 from mnist_lab.data import DataModule
+from mnist_lab.data.loader import batch_bounds
 from mnist_lab.evaluation import Evaluation
 from mnist_lab.files import whole
 from mnist_lab.models import Classifier
@@ -59,8 +60,10 @@ def result_of(
     ):
         found |= {key: value for key, value in logged.items() if key.startswith(f"{split}/")}
     batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
-    count = len(data.tensors("train")[1])
-    images = batches / math.ceil(count / data.batch_size) * count
+    bounds = batch_bounds(len(data.tensors("train")[1]), data.batch_size, trainer.world_size)
+    per_epoch = int(trainer.num_training_batches)
+    bounds += [bounds[-1]] * (per_epoch + 1 - len(bounds))  # a loader of one's own merges nothing
+    images = batches // per_epoch * bounds[per_epoch] + bounds[batches % per_epoch]
     fit = seconds["fit"] or 0
     return {
         "status": status,
@@ -71,6 +74,7 @@ def result_of(
         "best_epoch": best["epoch"] if best is not None else None,
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
+        "ended_by": ended_by(trainer) if status == "completed" else None,
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "seconds": dict(seconds),
         "images_per_second": images / fit if fit else None,

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import shlex
 import time
 import traceback
 import warnings
@@ -20,7 +21,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnist_lab import Diverged, LabError, config, parts, pictures, record, report
 from mnist_lab.callbacks import Predictions
-from mnist_lab.continuation import LastCheckpoint
+from mnist_lab.continuation import LastCheckpoint, trained_epochs
 from mnist_lab.dashboard import Dashboard
 from mnist_lab.data import DataModule, Transform
 from mnist_lab.lean import lean
@@ -156,8 +157,6 @@ def train(
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
     callbacks.sort(key=lambda each: isinstance(each, LastCheckpoint))  # it holds the others' states
     dashboard = next((each for each in callbacks if isinstance(each, Dashboard)), None)
-    if resumed is None and dashboard is not None:
-        dashboard.open(trainer, model, data)
     log.info("%s", record.layer_table(model))
     data.prepare_data()
     if not data.has_validation or trainer.limit_val_batches == 0:
@@ -177,6 +176,7 @@ def train(
             record.write_result(folder, {**result, "reason": str(error)})
         raise
     spent["fit"] = _seconds(trainer, start)
+    trainer.fit_loop.epoch_progress.current.completed = trained_epochs(trainer)
     best = _load_best(model, trainer)
     found = None
     if test:
@@ -204,8 +204,10 @@ def train(
             record.write_result(folder, result)
         log.info("%s", record.result_table(result))
         if not quick:
+            log.info("Ended by:     %s", result["ended_by"])
             log.info("Run's folder: %s", folder)
-            log.info("Dashboard:    tensorboard --logdir %s", folder)
+            log.info("Report:       %s", folder / "report.html")
+            log.info("Dashboard:    tensorboard --logdir %s", shlex.quote(str(folder)))
     return result
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -76,6 +77,11 @@ class Start(Callback):
         self.__dict__.update(state)
         os.chdir(self.folder)  # those of a Ray that runs already stand where that was started
         streams.steady()
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        # Here the run's folder hasn't been made yet.
+        if any(text.startswith("sweep=") for text in config.hydra.overrides.task):
+            sys.exit(f"sweep={config.sweep}: names a sweep, which takes -m")
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         global _running
@@ -167,7 +173,8 @@ def _claim(folder: Path, settings: list[str]) -> None:
             before = json.loads(record.read_text(encoding="utf-8"))["settings"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise SweepError(f"{record}: cannot be read: {error}") from error
-        if before != settings:
+        # More seeds are more of the same, whether it had any of its own or not.
+        if {*before, "seed"} != {*settings, "seed"}:
             raise SweepError(f"{folder}: is a sweep of {', '.join(map(str, before))}{other}")
     elif folder.is_dir() and set(folder.iterdir()) - set(left_behind(folder)):
         raise SweepError(f"{folder}: holds something that is no sweep{other}")
@@ -178,15 +185,15 @@ def _claim(folder: Path, settings: list[str]) -> None:
 
 
 @contextlib.contextmanager
-def job(cfg: DictConfig) -> Iterator[None]:
+def job(cfg: DictConfig) -> Iterator[int | None]:
     """Around one run: if it is a sweep's, a line on the console instead of all that it logs.
 
     Why a job failed is left in its folder, for the table. Where there are several GPUs it has one
-    of them to itself.
+    of them to itself: the number of it, else None.
     """
     hydra = HydraConfig.get()
     if hydra.mode != RunMode.MULTIRUN:
-        yield
+        yield None
         return
     command.console_for_warnings()
     folder = Path(cfg.folder)
@@ -195,8 +202,8 @@ def job(cfg: DictConfig) -> Iterator[None]:
     reason = folder / REASON
     try:
         reason.unlink(missing_ok=True)
-        with _own_gpu(cfg) if not finished else contextlib.nullcontext():
-            yield
+        with _own_gpu(cfg) if not finished else contextlib.nullcontext() as gpu:
+            yield gpu
     except Exception as error:
         known = isinstance(error, LabError | OmegaConfBaseException)
         text = command.told(error) if known else f"{type(error).__name__}: {error}"
@@ -216,26 +223,37 @@ def job(cfg: DictConfig) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _own_gpu(cfg: DictConfig) -> Iterator[None]:
-    """Wait for one of this machine's GPUs that no other job of the sweep is using."""
+def _own_gpu(cfg: DictConfig) -> Iterator[int | None]:
+    """Wait for one of this machine's GPUs that no other job is using, of whatever sweep."""
     import torch
 
     count = torch.cuda.device_count()
     trainer = cfg.trainer
     if count < 2 or trainer.devices != 1 or trainer.accelerator not in ("auto", "gpu", "cuda"):
-        yield
+        yield None
         return
+    # Not by their numbers, which differ between processes with other CUDA_VISIBLE_DEVICES.
+    names = [str(torch.cuda.get_device_properties(number).uuid) for number in range(count)]
+    with unused(names) as number:
+        yield number
+
+
+@contextlib.contextmanager
+def unused(names: Sequence[str]) -> Iterator[int]:
+    """Wait for one of this machine's devices that no other process of this user's has; its place.
+
+    Whoever has one holds a lock on a file named after it, in the folder for temporary files.
+    """
+    folder = Path(tempfile.gettempdir())
     while True:
-        for number in range(count):
-            name = f".gpu-{socket.gethostname()}-{number}"
-            lock = FileLock(Path(cfg.folder).parent / name, timeout=0)
+        for number, name in enumerate(names):
+            lock = FileLock(folder / f"mnist_lab-{os.getuid()}-{name}.lock", timeout=0)
             try:
                 lock.acquire()
             except Timeout:
                 continue
             try:
-                trainer.devices = [number]
-                yield
+                yield number
             finally:
                 lock.release()
             return
@@ -282,7 +300,8 @@ def _report(sweep: Sweep) -> None:
     if not console.is_terminal:
         console.width = 1000  # a row is a line, to be searched
     console.print(table)
-    console.print(f"python -m mnist_lab.compare runs={sweep.folder}", markup=False, soft_wrap=True)
+    command = f"python -m mnist_lab.compare {config.typed('runs', str(sweep.folder))}"
+    console.print(command, markup=False, soft_wrap=True)
 
 
 def _by_number(path: Path) -> list[str | int]:

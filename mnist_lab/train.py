@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -33,9 +32,9 @@ def _main(cfg: DictConfig) -> float | None:
     if isinstance(raw, dict) and raw.get("folder") == "${folder}":  # a run's config.yaml, repeated
         cfg.folder = HydraConfig.get().runtime.output_dir
     try:
-        with sweep.job(cfg):
-            result, monitor = _run(cfg)
-    except (config.ConfigError, OmegaConfBaseException):
+        with sweep.job(cfg) as gpu:
+            result, monitor = _run(cfg, gpu)
+    except (LabError, OmegaConfBaseException):
         _leave_no_trace(Path(cfg.folder))
         raise
     except OSError as error:
@@ -44,17 +43,12 @@ def _main(cfg: DictConfig) -> float | None:
     return value
 
 
-def _run(cfg: DictConfig) -> tuple[dict[str, Any], str]:
+def _run(cfg: DictConfig, gpu: int | None) -> tuple[dict[str, Any], str]:
     """The run's result, found in its folder or made now, and the name of its monitored value."""
     global _started  # here: a launcher's workers get a copy of the function above
     from mnist_lab import folder as run_folder
 
     started, _started = _started, None
-    hydra_config = HydraConfig.get()
-    if hydra_config.mode == RunMode.RUN and any(
-        text.startswith("sweep=") for text in hydra_config.overrides.task
-    ):
-        raise config.ConfigError(f"sweep={cfg.sweep}: names a sweep, which takes -m")
     folder = Path(cfg.folder)
     quick = bool(OmegaConf.select(cfg, "trainer.fast_dev_run"))
     first = processes.rank() == 0  # the others work in its folder, and write nothing
@@ -67,10 +61,12 @@ def _run(cfg: DictConfig) -> tuple[dict[str, Any], str]:
         else:
             plain = config.to_plain(cfg)
         settings = config.in_folder(plain, folder)
+        if gpu is not None:
+            settings["trainer"]["devices"] = [gpu]
 
         from lightning.pytorch import seed_everything
 
-        from mnist_lab import run
+        from mnist_lab import continuation, run
 
         run.quieten()
         config.check(settings, run.Settings)
@@ -80,7 +76,7 @@ def _run(cfg: DictConfig) -> tuple[dict[str, Any], str]:
         seed_everything(settings["seed"], verbose=False)
         built = config.build(settings)
         count = built["trainer"].world_size
-        if count > 1 and hydra_config.mode == RunMode.MULTIRUN:
+        if count > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
             raise config.ConfigError(
                 f"{count} processes for each job of a sweep: each of them would start the sweep "
                 "again; use trainer.devices=1 with hydra/launcher=joblib, which runs jobs side by "
@@ -88,10 +84,15 @@ def _run(cfg: DictConfig) -> tuple[dict[str, Any], str]:
             )
         if not first:
             command.console_for_warnings()
-        if first and not quick:
-            run_folder.write_config(folder, plain, built["data"].source.incidental)
-        result = run_folder.read_result(folder)
+        if not quick:
+            if cfg.resume is None and first:
+                incidental = built["data"].source.incidental
+                run_folder.refuse_others(folder, plain, incidental)
+            built["trainer"].callbacks.append(continuation.Beginning(folder, plain))
+        result = run_folder.finished(folder, plain)
         untested = result is not None and result["metrics"].get("test/accuracy") is None
+        if cfg.resume is not None and not (folder / "checkpoints/last.ckpt").exists():
+            log.info("%s: has no checkpoint yet, and begins anew", folder)
         if result is None or (result["status"] == "completed" and untested and settings["test"]):
             result = run.train(
                 built["data"],
@@ -111,11 +112,18 @@ def _run(cfg: DictConfig) -> tuple[dict[str, Any], str]:
 
 
 def _leave_no_trace(folder: Path) -> None:
-    """Of a refused run, what Hydra and the lock have made before it was."""
-    files = [folder / name for name in (".lock", "train.log")]
-    written = any(file.exists() and file.stat().st_size for file in files)
-    if not written and folder.resolve() != Path.cwd() and set(folder.iterdir()) <= set(files):
-        shutil.rmtree(folder)
+    """Of a refused run, a folder whose name this command drew, and which nobody else can be in."""
+    lock = folder / ".lock"
+    drawn = HydraConfig.get().mode == RunMode.RUN and not _named()
+    if drawn and folder.is_dir() and set(folder.iterdir()) <= {lock}:
+        lock.unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _named() -> bool:
+    """Whether the run's folder was named on the command line."""
+    overrides = HydraConfig.get().overrides.hydra
+    return any(text.lstrip("+").startswith("hydra.run.dir") for text in overrides)
 
 
 def _changes(cfg: DictConfig) -> dict[str, Any]:
@@ -123,14 +131,13 @@ def _changes(cfg: DictConfig) -> dict[str, Any]:
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
         raise config.ConfigError("resume continues a single run; a sweep continues when repeated")
-    named = [t for t in hydra_config.overrides.hydra if t.lstrip("+").startswith("hydra.run.dir")]
-    if named and processes.rank() == 0:  # the first process names its folder to the others
+    if _named() and processes.rank() == 0:  # the first process names its folder to the others
         raise config.ConfigError("resume and hydra.run.dir: each names the run's folder; give one")
     keys = [text.lstrip("+~").partition("=")[0] for text in hydra_config.overrides.task]
     return {
         key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
         for key in keys
-        if key not in ("resume", "trust", "checkpoint_every_n_steps")
+        if key not in ("resume", "trust")
         for value in [OmegaConf.select(cfg, key)]
     }
 

@@ -7,6 +7,14 @@ import torch
 from torch import Tensor
 
 
+def batch_bounds(count: int, batch_size: int, world_size: int = 1) -> list[int]:
+    """Of so many images: where each batch begins, and where the last one ends."""
+    starts = list(range(0, count, batch_size))
+    if len(starts) > 1 and count - starts[-1] < min(batch_size, max(2, world_size)):
+        starts.pop()
+    return [*starts, count]
+
+
 class TensorLoader:
     """Batches by indexing, made on the device where the tensors lie.
 
@@ -38,10 +46,7 @@ class TensorLoader:
         self.rank, self.world_size = rank, world_size
         if batch_size < world_size:
             raise ValueError(f"batch_size={batch_size} is less than one image for each process")
-        starts = list(range(0, len(labels), batch_size))
-        if len(starts) > 1 and len(labels) - starts[-1] < min(batch_size, max(2, world_size)):
-            starts.pop()
-        self._bounds = [*starts, len(labels)]
+        self._bounds = batch_bounds(len(labels), batch_size, world_size)
         self._epoch = self._position = 0  # so many batches of this epoch have been given out
         self._appointed: int | None = None
         self._resumed = False

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, TypedDict
 import lightning.pytorch as L
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional
@@ -316,15 +317,24 @@ class Classifier(L.LightningModule):
         trainer = self.trainer
         data = getattr(trainer, "datamodule", None)
         epochs = trainer.max_epochs
-        if data is None or epochs is None or epochs < 0:
+        if data is None or epochs is None:
             return int(trainer.estimated_stepping_batches)
+        if epochs < 0:
+            return trainer.max_steps
         try:
             batches = len(data.train_dataloader())
         except TypeError as error:
             raise FileOrSettingError(f"train_dataloader must have a length: {error}") from error
         limit = trainer.limit_train_batches
         batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
-        steps = math.ceil(batches / trainer.accumulate_grad_batches) * epochs
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
+        for callback in callbacks:
+            if isinstance(callback, GradientAccumulationScheduler):
+                together = [callback.get_accumulate_grad_batches(e) for e in range(epochs)]
+                break
+        else:
+            together = [trainer.accumulate_grad_batches] * epochs
+        steps = sum(math.ceil(batches / each) for each in together)
         return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
 
     def _learning_rate(self) -> float:

@@ -2,10 +2,13 @@
 
 import gc
 import json
+import multiprocessing
 import os
+import queue
 import random
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -201,6 +204,50 @@ def test_what_makes_a_sweep_another_one(lab_train, tmp_path):
     other = lab_train("study=batch_steps", *quick, *job)
     assert other.status == 1
     assert "data.train_size, seed, study=batch_size, trainer.fast_dev_run; give" in other.err
+
+
+def test_a_sweep_without_seeds_is_extended_by_some(lab_train, tmp_path):
+    quick = ["-m", "data=digits", "trainer.fast_dev_run=true", "sweep=s"]
+    assert lab_train(*quick, "data.batch_size=32,64").status == 0
+    called = lab_train(*quick, "data.batch_size=32,64", "seed=0,1")
+    assert called.status == 0, called.err
+    assert len(list(tmp_path.glob("outputs/sweeps/s/*/"))) == 2 + 4
+    assert lab_train(*quick, "data.batch_size=32", "optimizer=sgd").status == 1
+
+
+def holding(names, places):
+    with sweep.unused(names) as place:
+        places.put(place)
+        time.sleep(300)
+
+
+def test_jobs_of_all_sweeps_on_a_machine_take_different_devices(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    context = multiprocessing.get_context("fork")
+    places = context.Queue()
+    first, second, third = (
+        context.Process(target=holding, args=(["GPU-a", "GPU-b"], places)) for _ in range(3)
+    )
+    try:
+        first.start()
+        assert places.get(timeout=60) == 0
+        second.start()
+        assert places.get(timeout=60) == 1
+        third.start()
+        with pytest.raises(queue.Empty):
+            places.get(timeout=1)
+        first.kill()  # as a job that runs out of memory
+        assert places.get(timeout=60) == 0
+        # Another process that is shown them the other way round, as by CUDA_VISIBLE_DEVICES.
+        second.kill()
+        second.join()
+        with sweep.unused(["GPU-b", "GPU-a"]) as place:
+            assert place == 0
+    finally:
+        for process in (first, second, third):
+            if process.pid is not None:
+                process.kill()
+                process.join()
 
 
 def test_a_damaged_result_does_not_hide_the_table(lab_train, tmp_path):

@@ -35,6 +35,7 @@ KEYS = [
     "best_epoch",
     "epochs",
     "steps",
+    "ended_by",
     "parameters",
     "seconds",
     "images_per_second",
@@ -72,6 +73,7 @@ def test_a_run_leaves_its_folder(lab_train, tmp_path):
     assert result["status"] == "completed"
     assert (result["seed"], result["dataset"], result["model"]) == (0, "digits", "lenet")
     assert (result["epochs"], result["steps"], result["parameters"]) == (2, 2 * 20, 61_706)
+    assert result["ended_by"] == "trainer.max_epochs=2"
     assert sorted(result["seconds"]) == ["data", "fit", "test", "total"]
 
     by_epoch = rows(folder / "metrics.csv")
@@ -96,6 +98,8 @@ def test_a_run_leaves_its_folder(lab_train, tmp_path):
     assert "61,706" in called.out
     assert str(folder) in called.out
     assert "tensorboard --logdir" in called.out
+    assert "Ended by:     trainer.max_epochs=2" in called.out
+    assert f"Report:       {folder}/report.html" in called.out
     assert re.findall(r"epoch (\d/\d) ", called.out) == ["1/2", "2/2"]
     assert re.search(rf"best epoch\s+│ {result['best_epoch'] + 1} of 2\s", called.out)
     assert "litlogger" not in called.out + called.err
@@ -128,6 +132,17 @@ def test_the_stored_configuration_repeats_the_run(lab_train, tmp_path):
     second = json.loads((again / "result.json").read_text())
     assert second["metrics"] == first["metrics"]
     assert second["config_hash"] == first["config_hash"]
+    assert not (again / ".hydra").exists()
+    assert "] epoch 2/2" in (again / "train.log").read_text()
+    # Many of it, with seeds of their own, in folders named as those of any sweep.
+    called = lab_train(
+        "--config-dir", str(folder), "--config-name", "config", "-m", "seed=0,1", "sweep=again",
+        "trainer.fast_dev_run=true",
+    )  # fmt: skip
+    assert called.status == 0, called.err
+    assert "python -m mnist_lab.compare runs=outputs/sweeps/again" in called.out
+    names = sorted(path.name for path in tmp_path.glob("outputs/sweeps/again/*/"))
+    assert names == ["seed-0_fast_dev_run-True", "seed-1_fast_dev_run-True"]
 
 
 def test_config_yaml_holds_the_resolved_settings(lab_train, tmp_path):
@@ -235,7 +250,8 @@ def test_bad_input_is_told_in_a_line_before_anything_is_done(
     assert len(called.err.splitlines()) == 1
     assert not (tmp_path / "data").exists()
     assert not list(tmp_path.rglob("*.ckpt"))
-    assert override.startswith(LATE) or not list(tmp_path.rglob("train.log"))
+    assert not list(tmp_path.rglob("config.yaml"))  # by which a run is known
+    assert override.startswith(LATE) or not list(tmp_path.glob("outputs/*/*/*"))
 
 
 @pytest.mark.parametrize(
@@ -255,13 +271,68 @@ def test_bad_input_is_told_in_a_line_before_anything_is_done(
         (["+model.in_channels=3"], "model.in_channels=3: the images have 1"),
         (["monitor=val/loss", "mode=max"], "mode=max: of val/loss less is better"),
         (["model=bn_cnn", "data.batch_size=1"], "data.batch_size=1: batch normalisation needs two"),
+        (["+trainer.max_time=00:00:00:09"], "max_time (a Timer): a run that ends by the clock"),
+        (["+trainer.val_check_interval=00:00:00:09"], "val_check_interval: a run that ends by the"),
     ],
 )
-def test_settings_that_do_not_go_together_are_told_in_a_line(overrides, told, lab_train):
+def test_settings_that_do_not_go_together_are_told_in_a_line(overrides, told, lab_train, tmp_path):
     called = lab_train(*QUICK, *overrides)
     assert called.status == 1
     assert told in called.err
     assert "Traceback" not in called.err
+    assert not list(tmp_path.rglob("config.yaml"))  # by which a run is known
+
+
+def test_a_folder_that_another_may_be_starting_in_is_not_removed(lab_train, tmp_path):
+    (tmp_path / "X").mkdir()
+    for refused in ("sweep=a", "optimizer.lr=-1", "data=folder"):
+        called = lab_train(refused, "hydra.run.dir=X")
+        assert called.status == 1
+        assert [path for path in (tmp_path / "X").iterdir() if path.name != ".lock"] == []
+    assert lab_train("sweep=a", "hydra.run.dir=Y").status == 1
+    assert not (tmp_path / "Y").exists()
+
+
+def test_what_is_no_run_is_not_written_over(lab_train, tmp_path):
+    (tmp_path / "predictions.csv").write_text("mine")
+    called = lab_train(*QUICK, "hydra.run.dir=.")
+    assert called.status == 1
+    assert "holds something that is no run: predictions.csv" in called.err
+    assert (tmp_path / "predictions.csv").read_text() == "mine"
+
+
+def test_a_refused_resume_leaves_the_run_as_it_was(lab_train, tmp_path):
+    assert lab_train(*QUICK, "trainer.max_epochs=1", "hydra.run.dir=run").status == 0
+    kept = ("result.json", "config.yaml", "checkpoints/last.ckpt", "metrics.csv")
+    before = {name: (tmp_path / "run" / name).read_bytes() for name in kept}
+    longer = ["resume=run", "trainer.max_epochs=2"]
+    for refused in ("trainer.accelerator=abacus", "data.device=cuda:99", "trust=mine"):
+        called = lab_train(*longer, refused)
+        assert called.status == 1, refused
+        assert {name: (tmp_path / "run" / name).read_bytes() for name in kept} == before, refused
+    called = lab_train(*longer, "checkpoint_every_n_steps=7")
+    assert called.status == 0, called.err
+    assert "Goes on after step 20, in epoch 2." in called.out
+    assert json.loads((tmp_path / "run/result.json").read_text())["epochs"] == 2
+    stored = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
+    assert stored["checkpoint_every_n_steps"] == 7
+    assert stored["trainer"]["callbacks"]["last"]["every_n_steps"] == 7
+
+
+def test_a_run_that_early_stopping_ended_says_so_and_has_no_more_epochs(lab_train, tmp_path):
+    # A step too small to change anything: the second epoch is no better than the first.
+    stopping = ["optimizer.lr=1e-12", "trainer.callbacks.early_stopping.patience=1"]
+    called = lab_train(*QUICK, "trainer.max_epochs=4", *stopping, "hydra.run.dir=run")
+    assert called.status == 0, called.err
+    told = "early stopping after epoch 2: val/accuracy did not improve in the last 1 records"
+    assert f"Ended by:     {told}" in called.out
+    before = (tmp_path / "run/result.json").read_text()
+    assert json.loads(before)["ended_by"].startswith(told)
+    called = lab_train("resume=run", "trainer.max_epochs=9")
+    assert called.status == 1
+    assert f"max_epochs=9: more epochs change nothing: this run was ended by {told}" in called.err
+    assert (tmp_path / "run/result.json").read_text() == before
+    assert "max_epochs: 4\n" in (tmp_path / "run/config.yaml").read_text()
 
 
 def test_a_run_tested_on_some_images_tells_of_these(lab_train, tmp_path):
@@ -274,21 +345,23 @@ def test_a_run_tested_on_some_images_tells_of_these(lab_train, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "steps", "val"),
+    ("overrides", "steps", "val", "images"),
     [
-        (["+trainer.limit_val_batches=0"], 2 * 20, False),
-        (["+trainer.max_steps=5"], 5, False),
-        (["+trainer.max_steps=25"], 25, True),
-        (["trainer.log_every_n_steps=0"], 2 * 20, True),
+        (["+trainer.limit_val_batches=0"], 2 * 20, False, 2 * 1237),
+        (["+trainer.max_steps=5"], 5, False, 5 * 64),
+        (["+trainer.max_steps=25"], 25, True, 1237 + 5 * 64),
+        (["+trainer.limit_train_batches=3"], 2 * 3, True, 2 * 3 * 64),
+        (["trainer.log_every_n_steps=0"], 2 * 20, True, 2 * 1237),
         # 65 images in batches of 64: of a single one batch normalisation could make nothing.
-        (["model=mlp", "model.hidden=[8]", "model.norm=after", "data.train_size=65"], 2, True),
+        (["model=mlp", "model.hidden=[8]", "model.norm=after", "data.train_size=65"], 2, True, 130),
     ],
 )
-def test_unusual_settings_are_run_to_the_end(overrides, steps, val, lab_train, tmp_path):
+def test_unusual_settings_are_run_to_the_end(overrides, steps, val, images, lab_train, tmp_path):
     called = lab_train(*QUICK, *overrides)
     assert called.status == 0, called.err
     result = json.loads((only_folder(tmp_path) / "result.json").read_text())
     assert result["steps"] == steps
+    assert result["images_per_second"] * result["seconds"]["fit"] == pytest.approx(images)
     assert (result["metrics"]["val/accuracy"] is not None) == val
     assert 0 <= result["best_epoch"] < 2
     assert result["metrics"]["test/accuracy"] is not None

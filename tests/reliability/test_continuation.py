@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import torch
 from lightning.pytorch import seed_everything
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler
 
 from mnist_lab import models, run
 from mnist_lab.data import DataModule, Digits, RandomAffine
@@ -63,6 +63,7 @@ def fit(
     model=None,
     patience=99,
     val_size=100,
+    callbacks=(),
     **settings,
 ):
     """One process's part of a run; the whole of it unless cut off."""
@@ -78,12 +79,10 @@ def fit(
         scheduler=scheduler or schedules.constant,
     )
     trainer = run.default_trainer(
-        folder, max_epochs=EPOCHS, accelerator="cpu",
+        folder, accelerator="cpu", **{"max_epochs": EPOCHS, **settings},
         callbacks={"last": {"every_n_steps": every}, "early_stopping": {"patience": patience}},
-        **settings,
     )  # fmt: skip
-    if cut is not None:
-        trainer.callbacks.insert(0, cut)
+    trainer.callbacks[:0] = [*callbacks, *([] if cut is None else [cut])]
     return run.train(data, network, trainer, resume=True)
 
 
@@ -211,6 +210,51 @@ class Erring(models.ConvNet):
         super().on_validation_epoch_end()
         counts = self.confusion["val"]
         self.log("val/error", 1 - counts.trace() / counts.sum())
+
+
+class Scripted(models.MLP):
+    """Its validation says what the script says, whatever it has learnt."""
+
+    accuracies = (0.5, 0.4, 0.6, 0.7, 0.8, 0.9)
+
+    def log_dict(self, values, *args, **kwargs):
+        if "val/accuracy" in values:
+            values = {**values, "val/accuracy": self.accuracies[self.current_epoch]}
+        super().log_dict(values, *args, **kwargs)
+
+
+def test_stopping_once_told_holds_until_the_least_number_of_epochs(tmp_path):
+    """The second epoch was no better, those after it are: it ends with the fourth all the same."""
+    settings = {"model": {"class": Scripted, "hidden": (8,)}, "patience": 1, "max_epochs": 6}
+    settings["min_epochs"] = 4
+    assert fit(tmp_path / "whole", **settings)["epochs"] == 4
+    for cut in (Cut("before step", 2 * BATCHES + 3), Cut("epoch start", 3)):
+        result = cut_and_continue(tmp_path / cut.moment, [cut], every=3, **settings)
+        assert result["epochs"] == 4
+        assert_same_end(tmp_path / "whole", tmp_path / cut.moment)
+
+
+@pytest.mark.parametrize("epochs", [EPOCHS, -1])
+def test_a_number_of_steps_within_an_epoch(epochs, tmp_path):
+    settings = {**HARD, "max_steps": BATCHES + 3, "max_epochs": epochs}
+    assert fit(tmp_path / "whole", **settings)["steps"] == BATCHES + 3
+    for cut in (Cut("before step", 3), Cut("before step", BATCHES + 2), Cut("epoch end", 1)):
+        folder = tmp_path / f"{cut.moment} {cut.at}"
+        cut_and_continue(folder, [cut], every=1, **settings)
+        assert_same_end(tmp_path / "whole", folder)
+
+
+def test_gradients_accumulated_by_a_schedule(tmp_path):
+    """1, then 2, then 5 batches to a step: 5 + 3 + 1 + 1 steps, which is what OneCycle is told."""
+    by_epoch = GradientAccumulationScheduler({0: 1, 1: 2, 2: 5})
+    settings = {**HARD, "callbacks": [by_epoch]}
+    assert fit(tmp_path / "whole", **settings)["steps"] == 10
+    last = models.read(tmp_path / "whole/checkpoints/last.ckpt")
+    assert last["lr_schedulers"][0]["total_steps"] == 10
+    for at in (3, 7, 12):
+        folder = tmp_path / f"{at}"
+        cut_and_continue(folder, [Cut("before batch", at)], every=1, **settings)
+        assert_same_end(tmp_path / "whole", folder)
 
 
 def test_a_moved_folder_continues_and_keeps_its_best(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import time
 import pytest
 import torch
 
-from mnist_lab import models
+from mnist_lab import config, models
 
 LONG = ["data=digits", "trainer.max_epochs=1000", "trainer.callbacks.early_stopping=null"]
 
@@ -25,23 +26,30 @@ def wait_for(path, process, seconds=120):
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)]
+    ("number", "status", "name"),
+    [
+        (signal.SIGINT, 130, "run"),
+        (signal.SIGTERM, 143, 'it\'s "2" of [3], ü=(1) & $a;'),
+        (signal.SIGUSR1, 138, "a b"),
+    ],
 )
-def test_a_signal_ends_the_run_so_that_it_can_continue(number, status, start, tmp_path):
-    folder = tmp_path / "run"
-    process = start(*LONG, "hydra.run.dir=run")
+def test_a_signal_ends_the_run_so_that_it_can_continue(number, status, name, start, tmp_path):
+    folder = tmp_path / name
+    process = start(*LONG, *shlex.split(config.typed("hydra.run.dir", name)))
     wait_for(folder / "checkpoints/last.ckpt", process)
     os.kill(process.pid, number)
     process.join(60)
     assert process.exitcode == status
     log = (folder / "train.log").read_text()
     assert f"Stopped by {number.name} after step" in log
-    assert f"Continue with: python -m mnist_lab.train resume={folder}" in log
+    line = log.rpartition("Continue with: ")[2].splitlines()[0]
+    *head, resume = shlex.split(line)  # as a shell takes it apart when it is pasted
+    assert head == ["python", "-m", "mnist_lab.train"]
     step = models.read(folder / "checkpoints/last.ckpt")["global_step"]
     assert f"after step {step}." in log
     assert not (folder / "result.json").exists()
     epochs = step // 20 + 1
-    grown = start("resume=run", "data.device=cpu", f"trainer.max_epochs={1000 + epochs}")
+    grown = start(resume, "data.device=cpu", f"trainer.max_epochs={1000 + epochs}")
     wait_for_step(folder, step, grown)
 
 
