@@ -64,6 +64,9 @@ _PACKAGES = ("mnist_lab", "lightning", "torch", "torchvision.transforms")
 _FUNCTIONS = {"mnist_lab.callbacks.as_list", "mnist_lab.run.precision"}
 
 
+OWN = "a package of your own is allowed by trust=[PACKAGE]"
+
+
 class ConfigError(FileOrSettingError):
     """A setting that doesn't fit; the text names the key, what came and what is allowed."""
 
@@ -184,7 +187,7 @@ def vouch(stored: Any, trust: Sequence[str] = (), path: str = "") -> None:
         dotted, key = str(stored["_target_"]), f"{path}_target_"
         packages = (*_PACKAGES, *trust)
         if not dotted.startswith(tuple(f"{package}." for package in packages)):
-            raise ConfigError(f"{key}={dotted}: is not of {', '.join(packages)}")
+            raise ConfigError(f"{key}={dotted}: is not of {', '.join(packages)}; {OWN}")
         target = _locate(dotted, path.rstrip("."))
         if not _vouched(target, dotted, trust):
             raise ConfigError(f"{key}={dotted}: is nothing that a run is built from")

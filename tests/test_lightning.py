@@ -294,3 +294,22 @@ def test_the_trainers_logger_is_tensorboards(digits, tmp_path):
     run.train(digits, MLP(hidden=[8]), trainer, test=False)
     (events,) = (tmp_path / "tensorboard").glob("events.*")
     assert b"somebody" in events.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("accumulate_grad_batches=0", "trainer.accumulate_grad_batches=0: must be positive"),
+        ("check_val_every_n_epoch=0", "trainer.check_val_every_n_epoch=0: must be positive"),
+        ("val_check_interval=0", "trainer.val_check_interval=0: must be positive"),
+        ("devices=10000000000", "trainer: MemoryError"),
+        ("gradient_clip_algorithm=abc", "trainer: `gradient_clip_algorithm` abc is invalid."),
+        ("limit_val_batches=-1", "trainer: You have passed invalid value -1"),
+        ("plugins=[1]", "trainer.plugins=[1]: does not fit"),
+        ("profiler=abc", "trainer: When passing string value for the `profiler`"),
+    ],
+)
+def test_values_that_the_trainer_cannot_have(setting, told, lab_train):
+    done = lab_train(*SMALL, f"++trainer.{setting}")
+    assert (done.status, len(done.err.splitlines())) == (1, 1)
+    assert done.err.startswith(told)

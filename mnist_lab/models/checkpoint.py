@@ -276,7 +276,8 @@ def _class(dotted: Any, path: str | Path, trust: Sequence[str]) -> type[Classifi
         raise CheckpointError(f"{path}: names no class")
     module, _, name = dotted.rpartition(".")
     if not any(f"{module}.".startswith(f"{known}.") for known in ("mnist_lab.models", *trust)):
-        raise CheckpointError(f"{path}: its class {dotted} is not of mnist_lab.models")
+        told = f"its class {dotted} is not of mnist_lab.models; {config.OWN}"
+        raise CheckpointError(f"{path}: {told}")
     try:
         found = getattr(importlib.import_module(module), name, None)
     except ImportError as error:

@@ -303,6 +303,7 @@ def test_a_users_own_model_is_resumed_where_its_package_is_trusted(
     for trust in ([], ["trust=[min]"], ["trust=[miner]"]):
         line = told_by(lab_train(f"resume={run_folder}", *trust))
         assert "model._target_=mine.Net: is not of mnist_lab" in line
+        assert line.rstrip().endswith("a package of your own is allowed by trust=[PACKAGE]")
         assert "mine" not in sys.modules
     called = lab_train(f"resume={run_folder}", "trust=[mine]")
     assert called.status == 0, called.err
