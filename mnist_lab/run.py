@@ -19,7 +19,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import OmegaConf
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mnist_lab import Diverged, LabError, config, parts, pictures, record, report
+from mnist_lab import Diverged, LabError, command, config, parts, pictures, record, report
 from mnist_lab.callbacks import Predictions
 from mnist_lab.continuation import LastCheckpoint, trained_epochs
 from mnist_lab.dashboard import Dashboard
@@ -30,6 +30,8 @@ from mnist_lab.models.classifier import MakeOptimizer, MakeScheduler
 from mnist_lab.record import Result
 
 log = logging.getLogger(__name__)
+
+_OF_A_RUN = ("config.yaml", "result.json", "checkpoints/last.ckpt")
 
 
 @dataclass
@@ -124,7 +126,8 @@ def train(
 
     Args:
         init_from: a checkpoint whose weights to start from.
-        resume: continue from the folder's `checkpoints/last.ckpt`, if there is one.
+        resume: continue from the folder's `checkpoints/last.ckpt`, if there is one; without it
+            a folder that holds a run is refused.
         test: without, no test image is looked at, and `result.json` is all that is left.
         config_hash: of the configuration that the arguments were built from, for the record.
         started: `time.perf_counter()` at what counts as the run's start; now, unless given.
@@ -142,8 +145,11 @@ def train(
     quick: bool = trainer.fast_dev_run  # type: ignore[attr-defined]  # set by the Trainer
     commit = record.git()  # of what runs, whatever is committed meanwhile
     _check(data, model, trainer, test)
-    if not resume and (folder / "config.yaml").exists():
-        raise LabError(f"{folder}: holds a run of the command; give another folder")
+    if not resume and any((folder / name).exists() for name in _OF_A_RUN):
+        raise LabError(
+            f"{folder}: holds a run; give another folder, or resume=True to go on with it"
+        )
+    _be_heard()
     trainer.strategy.checkpoint_io = checkpoint.CheckpointIO(folder)
     last = folder / "checkpoints" / "last.ckpt"
     resumed = last if resume and last.exists() else None
@@ -209,6 +215,14 @@ def train(
             log.info("Report:       %s", folder / "report.html")
             log.info("Dashboard:    tensorboard --logdir %s", shlex.quote(str(folder)))
     return result
+
+
+def _be_heard() -> None:
+    """From Python, where nobody has set logging up, what a run says goes to standard output."""
+    package = logging.getLogger("mnist_lab")
+    if not (logging.root.handlers or package.handlers):
+        package.addHandler(command.ConsoleHandler())
+        package.setLevel(logging.INFO)
 
 
 def _check(data: DataModule, model: Classifier, trainer: L.Trainer, test: bool) -> None:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 
 import lightning.pytorch as L
 import pytest
@@ -121,3 +123,34 @@ def test_of_epochs_level_in_accuracy_the_one_with_the_lowest_loss_counts(tmp_pat
     assert level.index(min(level)) > 0  # else this shows nothing
     assert result["best_epoch"] == values.index(min(values))
     assert models.read(tmp_path)["epoch"] == result["best_epoch"]
+
+
+FROM_PYTHON = """
+from mnist_lab import LabError, run
+from mnist_lab.data import DataModule, Digits
+from mnist_lab.models import MLP
+
+def train(hidden, **settings):
+    trainer = run.default_trainer("run", max_epochs=1, accelerator="cpu")
+    return run.train(DataModule(Digits(), val_size=200), MLP(hidden=hidden), trainer, **settings)
+
+first = train([16])
+for hidden, settings in (([16], {}), ([8], {}), ([8], {"resume": True})):
+    try:
+        train(hidden, **settings)
+    except LabError as error:
+        print("refused:", error)
+assert train([16], resume=True)["metrics"] == first["metrics"]
+"""
+
+
+def test_from_python_a_run_is_heard_and_its_folder_is_its_own(tmp_path):
+    done = subprocess.run([sys.executable, "-c", FROM_PYTHON], cwd=tmp_path, capture_output=True,
+                          text=True, check=True)  # fmt: skip
+    told = done.stdout.splitlines()
+    assert sum(line.startswith("epoch 1/1 ") for line in told) == 1
+    assert any("test/accuracy" in line for line in told)
+    refused = [line for line in told if line.startswith("refused: run")]
+    other = "holds a run; give another folder, or resume=True to go on with it"
+    assert [other in line for line in refused] == [True, True, False]
+    assert "of another model" in refused[2]
