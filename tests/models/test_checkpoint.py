@@ -131,6 +131,7 @@ def test_a_checkpoint_says_what_it_is_of_in_plain_values(saved):
         "train_size": 100,
         "split_seed": 0,
         "test_size": None,
+        "root": None,
     }
     assert content["mnist_lab"]["metrics"].keys() >= {"val/loss", "val/accuracy", "val/f1"}
     assert content["hyper_parameters"]["hidden"] == [8]
