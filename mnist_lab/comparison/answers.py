@@ -131,7 +131,7 @@ def lead(table: Table, compared: Sequence[Compared]) -> str:
     else:
         how = {_how(first, *each[:2]) for each in compared if each.p is not None}
         said += how if len(how) == 1 else []
-        said.append(f"in brackets 95 % intervals and p{_holm(tests)}")
+        said += [f"in brackets 95 % intervals and p{_holm(tests)}"] * bool(tests)
         if single:
             seeds = f"one seed alone of {_listed(single)}"
             said.append(f"{seeds}, so there is no interval" + " there" * ("1" not in single))

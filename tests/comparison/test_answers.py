@@ -127,6 +127,16 @@ def test_a_line_of_many_tells_what_differs_from_the_first(write, table):
     assert told.count("norm=after") == told.count("one seed") == told.count("interval there") == 1
 
 
+def test_where_nothing_has_an_interval_none_is_announced(write, table):
+    write("after", AFTER, 0.95)
+    write("before", BEFORE[:1], 0.94)
+    write("none", BEFORE[:1], 0.93)
+    assert answers.lead(table(), answers.compare(table())) == (
+        "Against norm=after, first by validation, in test/accuracy; one seed alone of 2 and 3, so "
+        "there is no interval there:"
+    )
+
+
 def test_single_seeds_are_said_once(write_run, table):
     for number in range(4):
         right = [True] * 90 + [n % 4 != number for n in range(40)]
