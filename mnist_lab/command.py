@@ -223,6 +223,11 @@ def _quiet_writers(failed: threading.ExceptHookArgs) -> None:
         threading.__excepthook__(failed)
 
 
+def say_loading() -> None:
+    """A first line at once: what follows it can take many seconds."""
+    print("Loading PyTorch and Lightning ...", flush=True)
+
+
 def told(error: Exception) -> str:
     """What to tell the user of an error that is theirs."""
     from hydra.errors import MissingConfigException, OverrideParseException

@@ -8,6 +8,7 @@ import hashlib
 import inspect
 import json
 import logging
+import os
 import re
 import shlex
 import types
@@ -58,6 +59,9 @@ INCIDENTAL: Mapping[str, tuple[str, ...]] = {
     "mnist_lab.data.IDXSource": ("root", "urls"),
     "mnist_lab.data.Digits": ("root",),
 }
+
+# Groups whose files describe an object that `make` builds.
+MADE = ("data", "augment", "model", "optimizer", "scheduler")
 
 # Whose classes a stored configuration may name, and which functions.
 _PACKAGES = ("mnist_lab", "lightning", "torch", "torchvision.transforms")
@@ -278,29 +282,69 @@ def build(settings: Mapping[str, Any]) -> dict[str, Any]:
 def make(name: str, **settings: Any) -> Any:
     """What `conf/NAME.yaml` describes, with these of its settings changed, built.
 
-    `make("data/mnist", train_size=1000)` is a DataModule, `make("model/bn_cnn")` a Classifier.
+    `make("data/mnist", train_size=1000)` is a DataModule, `make("model/bn_cnn")` a Classifier. A
+    dictionary changes what it names, as on the command line; an object is passed on.
 
     Raises:
-        ConfigError: there is no such file, or a setting doesn't fit.
+        ConfigError: there is no such file, it describes no object, or a setting doesn't fit.
     """
     group, _, choice = name.partition("/")
     known = sorted(path.stem for path in (Path(CONF) / group).glob("*.yaml"))
     if choice not in known:
         raise ConfigError(f"{name}: no such choice{hint(choice, known) if known else ''}")
+    if group == "trainer":
+        raise ConfigError(f"{name}: is for a run's folder; run.default_trainer(FOLDER) makes one")
+    if group not in MADE:
+        raise ConfigError(f"{name}: sets what a run is made of; it is no {', '.join(MADE)}")
     from hydra import compose, initialize_config_dir
 
     OmegaConf.register_new_resolver("class_names", class_names, replace=True)
     with initialize_config_dir(CONF, version_base="1.3"):
         described = compose(name)
-    plain = {k: v for k, v in settings.items() if isinstance(v, str | int | float)}
-    with open_dict(described):  # what others are computed from
-        described[group].update(plain)
-    resolved = OmegaConf.to_container(described[group], resolve=True)
-    changed = {**typing.cast(dict[str, Any], resolved), **settings}
-    for key in (key for key, value in changed.items() if value == "???"):
-        raise ConfigError(f"{group}.{key}: a value is missing")
+    if described[group] is None:  # augment/none
+        for key in settings:
+            raise ConfigError(f"{group}.{key}: no such setting of {name}")
+        return None
+    objects = {}
+    for key, value in settings.items():
+        try:
+            plain = json.loads(json.dumps(value, default=os.fspath))
+        except (TypeError, ValueError):
+            objects[key] = value
+        else:  # before it is resolved: others are computed from it
+            OmegaConf.update(described, f"{group}.{key}", plain, merge=True, force_add=True)
+    for key in OmegaConf.missing_keys(described):
+        raise ConfigError(f"{key}: a value is missing")
+    changed = typing.cast(dict[str, Any], OmegaConf.to_container(described[group], resolve=True))
+    changed |= objects
     check(changed, _locate(changed["_target_"], group), f"{group}.")
     return build({group: changed})[group]
+
+
+def leave_out(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
+    """Take from a configuration what a class that was named by hand lacks; say what that was.
+
+    `optimizer._target_=torch.optim.RMSprop` has no use for the `betas` and `fused` of the optimizer
+    in whose place it is put. What was set by hand stays, and is refused where it doesn't fit.
+    """
+    typed = {text.lstrip("+").partition("=")[0] for text in overrides}
+    told = []
+    for key in sorted(key for key in typed if key.endswith("._target_")):
+        group = key.removesuffix("._target_")
+        node = OmegaConf.select(cfg, group)
+        known = settings_of(node._target_, group)
+        out = [
+            str(name)
+            for name in node
+            if known is not None and name not in {*known, *_INSTANTIATE_KEYS}
+        ]
+        out = [name for name in out if f"{group}.{name}" not in typed]
+        with open_dict(cfg):
+            for name in out:
+                del node[name]
+        if out:
+            told.append(f"{group}: {node._target_} takes no {', '.join(out)}: left out")
+    return told
 
 
 def settings_of(dotted: str, key: str) -> list[str] | None:

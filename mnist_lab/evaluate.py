@@ -78,6 +78,7 @@ def _evaluate(cfg: DictConfig) -> None:
     if settings.inside is not None and len(paths) > 1:
         raise FileOrSettingError("inside looks into one network: name one checkpoint")
 
+    command.say_loading()
     from mnist_lab import pictures, scorecard, trained
     from mnist_lab.evaluation import evaluate
 
@@ -201,6 +202,9 @@ def _data(
         raise FileOrSettingError(f"{key}: a value is missing")
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     config.check(plain["data"], DataModule, "data.")
+    if plain["augment"] is not None and "_target_" not in plain["augment"]:
+        key = next(iter(plain["augment"]))  # in a sweep over choices, of which this is none
+        raise config.ConfigError(f"augment.{key}: no such setting of augment=none")
     built = config.build({key: plain[key] for key in ("data", "augment")})
     return built["data"], built["augment"]
 

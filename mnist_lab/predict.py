@@ -24,6 +24,7 @@ command.register_resolvers()
 def main(cfg: DictConfig) -> None:
     """Predictions as composed, into `output`."""
     settings: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    command.say_loading()
     config.check(settings, predict)
     predict(**settings)
 

@@ -113,7 +113,7 @@ def write_evaluation(folder: Path, numbers: Mapping[str, Any]) -> None:
         **{name.replace("_", " "): _number(value) for name, value in metrics.items()},
         "checkpoints": ", ".join(each["path"] for each in numbers["checkpoints"]),
         "copies of each image": numbers["tta"],
-        "augment": numbers["augment"] or "-",
+        "damaged by": damage(numbers) or "-",
         "seed": numbers["seed"],
         "versions": ", ".join(f"{k} {v}" for k, v in numbers["versions"].items()),
     }
@@ -134,9 +134,17 @@ def write_evaluation(folder: Path, numbers: Mapping[str, Any]) -> None:
 
 
 def evaluation_title(numbers: Mapping[str, Any]) -> str:
-    """Which networks on which images."""
+    """Which networks on which images, and what was done to these."""
     models = " + ".join(each["model"] for each in numbers["checkpoints"])
-    return f"{models} on {numbers['dataset']}, {numbers['split']}"
+    damaged = f", damaged by {damage(numbers)}" if numbers["augment"] else ""
+    return f"{models} on {numbers['dataset']}, {numbers['split']}{damaged}"
+
+
+def damage(numbers: Mapping[str, Any]) -> str:
+    """What the images of an evaluation went through, with all of its settings."""
+    augment = numbers["augment"] or {"_target_": ""}
+    named = [f"{key} {value}" for key, value in augment.items() if not key.startswith("_")]
+    return " ".join([augment["_target_"].rpartition(".")[2], ", ".join(named)]).strip()
 
 
 def disputed(numbers: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from mnist_lab.config import without_influence
-from mnist_lab.sweep import SweepError, job_names, loss_of
+from mnist_lab.sweep import SweepError, job_names, loss_of, note_jobs
 
 if TYPE_CHECKING:  # takes a while
     import optuna
@@ -63,6 +63,7 @@ class OptunaSweeper(Sweeper):
         failed: set[int] = set()  # left running in the storage: tried again by the next command
         while batch := self._next(study, space, failed):
             jobs = [[*fixed, "test=false", *_overrides(point)] for _, point in batch]
+            note_jobs(job_names(self._config, jobs), [_overrides(point) for _, point in batch])
             done = self._launch(jobs, batch[0][0])
             for (number, _), job in zip(batch, done, strict=True):
                 if job.status != JobStatus.COMPLETED:
@@ -79,6 +80,7 @@ class OptunaSweeper(Sweeper):
             level = [trial for trial in finished if trial.value == study.best_value]
             points = [[*fixed, *_overrides(trial.params)] for trial in level]
             names = job_names(self._config, points)
+            note_jobs(names, [_overrides(trial.params) for trial in level])
             losses = [loss_of(self._folder / name) for name in names]
             winner = points[losses.index(min(losses))]
             returns += self._launch([[*winner, "test=true"]], len(study.trials))
@@ -90,7 +92,7 @@ class OptunaSweeper(Sweeper):
         import optuna
 
         source = self._config.data.source._target_
-        told = {each for each in fixed if not without_influence(each.partition("=")[0], source)}
+        told = {each for each in fixed if not without_influence(_key(each), source)}
         told |= {f"{key}: {each!r}" for key, each in space.items()}
         told |= {f"monitor={self._config.monitor}", f"mode={self._config.mode}"}
         storage = self._folder / "search.db"
@@ -140,6 +142,10 @@ class OptunaSweeper(Sweeper):
         if not batch and draws:
             print(f"No new points in this space: {len(known)} instead of {self.n_trials}.")
         return batch[: self.n_jobs]
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+").partition("=")[0]
 
 
 def _range(override: Override) -> Any:

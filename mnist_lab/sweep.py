@@ -53,10 +53,15 @@ class SweepError(FileOrSettingError):
 
 @dataclass
 class Sweep:
-    """The sweep that this process runs: the names of its jobs, as far as they are known before."""
+    """The sweep that this process runs.
+
+    Attributes:
+        jobs: what each job sets of what the sweep varies, by the names of their folders; of a
+            search those that have been chosen.
+    """
 
     folder: Path
-    jobs: list[str]
+    jobs: dict[str, str]
     monitor: str
     mode: str
 
@@ -107,13 +112,16 @@ def _opened(cfg: DictConfig) -> Sweep:
         from mnist_lab.search import OptunaSweeper
 
         Plugins.instance().class_name_to_class[SEARCH] = OptunaSweeper
-    jobs = []
+    jobs = {}
     if hydra.sweeper._target_ == f"{BasicSweeper.__module__}.{BasicSweeper.__name__}":
         (combinations,) = BasicSweeper.split_arguments(overrides, None)
-        jobs = job_names(cfg, combinations)
-        if not jobs:
+        varied = {each.get_key_element() for each in overrides if each.is_sweep_override()}
+        names = job_names(cfg, combinations)
+        if not names:
             raise SweepError("this sweep has no jobs: a setting has no values")
-        name, count = Counter(jobs).most_common(1)[0]
+        for name, each in zip(names, combinations, strict=True):
+            jobs[name] = " ".join(text for text in each if text.partition("=")[0] in varied)
+        name, count = Counter(names).most_common(1)[0]
         if count > 1:
             raise SweepError(
                 f"{count} jobs of this sweep are the same: {name}; "
@@ -136,6 +144,12 @@ def job_names(cfg: DictConfig, jobs: Sequence[Sequence[str]]) -> list[str]:
         return str(composed.data.source._target_)
 
     return [command.job_name(each, source(each)) for each in jobs]
+
+
+def note_jobs(names: Sequence[str], varied: Sequence[Sequence[str]]) -> None:
+    """Note jobs that a search has chosen, and what they set of what it varies."""
+    if _running is not None:
+        _running.jobs |= {name: " ".join(v) for name, v in zip(names, varied, strict=True)}
 
 
 def _identity(override: Override) -> str | None:
@@ -300,6 +314,8 @@ def _report(sweep: Sweep) -> None:
     if not console.is_terminal:
         console.width = 1000  # a row is a line, to be searched
     console.print(table)
+    if finished and sweep.jobs.get(rows[0][1]):  # whose name may be too short to say it
+        console.print(f"Best: {sweep.jobs[rows[0][1]]}", markup=False, soft_wrap=True)
     command = f"python -m mnist_lab.compare {config.typed('runs', str(sweep.folder))}"
     console.print(command, markup=False, soft_wrap=True)
 

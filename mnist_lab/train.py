@@ -52,6 +52,9 @@ def _run(cfg: DictConfig, gpu: int | None) -> tuple[dict[str, Any], str]:
     folder = Path(cfg.folder)
     quick = bool(OmegaConf.select(cfg, "trainer.fast_dev_run"))
     first = processes.rank() == 0  # the others work in its folder, and write nothing
+    if first and hydra_config.mode == RunMode.RUN:  # a sweep's jobs have been told
+        command.say_loading()
+    left_out: list[str] = []
     with run_folder.claimed(folder) if first else contextlib.nullcontext():
         if cfg.resume is not None:
             plain = run_folder.continued(folder, _changes(cfg))
@@ -59,6 +62,7 @@ def _run(cfg: DictConfig, gpu: int | None) -> tuple[dict[str, Any], str]:
                 raise config.ConfigError(f"trust={cfg.trust}: should be a list, [PACKAGE]")
             config.vouch(plain, tuple(cfg.trust))
         else:
+            left_out = config.leave_out(cfg, command.as_typed(hydra_config.overrides.task))
             plain = config.to_plain(cfg)
         settings = config.in_folder(plain, folder)
         if gpu is not None:
@@ -89,6 +93,8 @@ def _run(cfg: DictConfig, gpu: int | None) -> tuple[dict[str, Any], str]:
                 incidental = built["data"].source.incidental
                 run_folder.refuse_others(folder, plain, incidental)
             built["trainer"].callbacks.append(continuation.Beginning(folder, plain))
+        for line in left_out:
+            log.info("%s", line)
         result = run_folder.finished(folder, plain)
         untested = result is not None and result["metrics"].get("test/accuracy") is None
         if cfg.resume is not None and not (folder / "checkpoints/last.ckpt").exists():

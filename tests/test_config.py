@@ -3,6 +3,7 @@
 import copy
 import itertools
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypedDict, Unpack
 
@@ -12,6 +13,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 from PIL import Image
+from torch import zeros
+from torch.nn import Parameter
+from torch.optim import SGD
 
 from mnist_lab import command, config, data, run
 from mnist_lab.config import ConfigError
@@ -293,6 +297,11 @@ def test_make_changes_settings(tmp_path):
         ("data/mnits", {}, "data/mnits: no such choice; did you mean mnist?"),
         ("nothing", {}, "nothing: no such choice"),
         ("data/kaggle", {}, "data.root: a value is missing"),
+        ("data/mnist", {"source": {"nme": "x"}}, "data.source.nme: no such setting"),
+        ("augment/none", {"degrees": 3}, "augment.degrees: no such setting of augment/none"),
+        ("trainer/default", {}, "trainer/default: is for a run's folder; run.default_trainer("),
+        ("experiment/bn_cnn", {}, "experiment/bn_cnn: sets what a run is made of"),
+        ("model/mlp", {"optimizer": object()}, "model.optimizer="),
         ("data/mnist", {"train_siz": 3}, "data.train_siz: no such setting; did you mean"),
         ("data/mnist", {"train_size": "3"}, "data.train_size=3: should be a valid"),
         ("data/mnist", {"batch_size": 0}, "data: batch_size must be at least 1"),
@@ -302,3 +311,63 @@ def test_make_refuses_what_does_not_fit(name, settings, told):
     with pytest.raises(config.ConfigError) as error:
         config.make(name, **settings)
     assert str(error.value).startswith(told)
+
+
+MADE = [f"{g}/{p.stem}" for g in config.MADE for p in sorted((CONF / g).glob("*.yaml"))]
+OTHERS = [str(p.relative_to(CONF).with_suffix("")) for p in sorted(CONF.rglob("*.yaml"))]
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_make_builds_what_every_file_of_an_object_describes(name, tmp_path):
+    for label in "ab":
+        (tmp_path / label).mkdir()
+    own = {"root": tmp_path} if name in ("data/folder", "data/kaggle") else {}
+    made = config.make(name, **own)
+    described = OmegaConf.load(CONF / f"{name}.yaml")
+    assert (made is None) == (name == "augment/none")
+    if made is not None and not described.get("_partial_") and "_target_" in described:
+        assert type(made).__name__ == described._target_.rpartition(".")[2]
+    if own:
+        assert made.root == tmp_path
+
+
+@pytest.mark.parametrize("name", sorted(set(OTHERS) - set(MADE)))
+def test_of_any_other_file_make_says_in_a_line_that_it_makes_nothing_of_it(name):
+    with pytest.raises(ConfigError) as error:
+        config.make(name)
+    assert str(error.value).startswith(name)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_make_takes_lists_dictionaries_and_objects():
+    assert config.make("model/mlp", hidden=(32, 16)).hparams["hidden"] == [32, 16]
+    data = config.make("data/mnist", source={"name": "other", "sizes": {"test": 5}}, mirror=None)
+    assert (data.source.name, data.mirror) == ("other", None)
+    assert data.source.sizes == {"train": 60000, "test": 5}
+    assert data.source.classes == list("0123456789")
+    turn = RandomAffine(degrees=5)
+    assert config.make("data/digits", augment=turn).augment is turn
+    model = config.make("model/lenet", optimizer=partial(SGD, lr=0.25))
+    assert model._make_optimizer(model.parameters()).param_groups[0]["lr"] == 0.25
+
+
+@pytest.mark.parametrize("target", ["torch.optim.RMSprop", "torch.optim.NAdam"])
+def test_another_class_takes_the_settings_that_it_has(target):
+    cfg = OmegaConf.create({"optimizer": OmegaConf.load(CONF / "optimizer/adam.yaml")})
+    cfg.optimizer._target_ = target
+    typed = [f"optimizer._target_={target}"]
+    (told,) = config.leave_out(cfg, typed)
+    left = {"torch.optim.RMSprop": "betas, fused", "torch.optim.NAdam": "fused"}[target]
+    assert told == f"optimizer: {target} takes no {left}: left out"
+    built = config.build({"optimizer": OmegaConf.to_container(cfg.optimizer)})["optimizer"]
+    assert built([Parameter(zeros(1))]).param_groups[0]["lr"] == 1e-3
+    assert config.leave_out(cfg, typed) == []
+
+
+def test_what_was_set_by_hand_is_never_left_out():
+    cfg = OmegaConf.create({"optimizer": OmegaConf.load(CONF / "optimizer/adam.yaml")})
+    cfg.optimizer._target_ = "torch.optim.RMSprop"
+    typed = ["optimizer._target_=torch.optim.RMSprop", "optimizer.fused=true"]
+    (told,) = config.leave_out(cfg, typed)
+    assert told.endswith("takes no betas: left out")
+    assert cfg.optimizer.fused is True

@@ -116,12 +116,19 @@ class IDXSource(Source):
             return self.md5_extracted.get(path.name)
         return note.read_text(errors="replace").strip() or "empty"
 
+    def _mirrored(self, mirror: str | None) -> list[str]:
+        """A mirror may hold several datasets, whose files have the same names, in their folders."""
+        if not mirror:
+            return []
+        base = _as_url(mirror).rstrip("/")
+        return [f"{base}/{self.name}", base]
+
     def _fetch(self, archive: str, path: Path, mirror: str | None) -> None:
         """Download, verify, extract, verify, and only then give the file its name."""
         tried = []
         packed, extracted = temporary(path), temporary(path)
         try:
-            for base in ([_as_url(mirror)] if mirror else []) + self.urls:
+            for base in [*self._mirrored(mirror), *self.urls]:
                 url = base.rstrip("/") + "/" + archive
                 try:
                     _download(url, packed)

@@ -558,3 +558,24 @@ def test_a_test_split_that_was_cut_off_is_cut_off_again(lab_train, lab_evaluate,
     result = json.loads((tmp_path / "run/result.json").read_text())
     assert read(tmp_path / "out")["images"] == 90
     assert read(tmp_path / "out")["metrics"]["accuracy"] == result["metrics"]["test/accuracy"]
+
+
+def test_images_are_damaged_as_named_and_everything_says_how(lab_evaluate, trained, tmp_path):
+    plain = lab_evaluate(f"checkpoint={trained}", "output=plain")
+    assert plain.status == 0, plain.err
+    for degrees in (0, 90):
+        called = lab_evaluate(f"checkpoint={trained}", "augment=rotate", f"output=by{degrees}",
+                              f"augment.degrees={degrees}")  # fmt: skip
+        assert called.status == 0, called.err
+        text = f"test, damaged by RandomAffine degrees {degrees}"
+        assert text in " ".join(called.out.split())
+        assert text in (tmp_path / f"by{degrees}/report.html").read_text()
+    accuracy = {
+        name: json.loads((tmp_path / name / "evaluation.json").read_text())["metrics"]["accuracy"]
+        for name in ("plain", "by0", "by90")
+    }
+    assert accuracy["by0"] == accuracy["plain"] > accuracy["by90"]
+    called = lab_evaluate("-m", f"checkpoint={trained}", "augment=none,rotate", "augment.degrees=5")
+    assert called.status == 1
+    assert "augment.degrees: no such setting of augment=none" in called.out
+    assert len(list(tmp_path.glob("outputs/evaluations/*/*/evaluation.json"))) == 1

@@ -268,7 +268,7 @@ def test_of_many_jobs_the_best_and_all_that_failed_are_listed(write_run, tmp_pat
     (tmp_path / "runs/failed").mkdir()
     (tmp_path / "runs/failed/failed.txt").write_text("reason")
     with sweep.reported():
-        sweep._running = sweep.Sweep(tmp_path / "runs", [], "val/accuracy", "max")
+        sweep._running = sweep.Sweep(tmp_path / "runs", {}, "val/accuracy", "max")
     out = capsys.readouterr().out
     jobs = [row[1] for row in table(out)]
     assert jobs == [*(f"job{number}" for number in range(104, 4, -1)), "failed"]

@@ -367,6 +367,16 @@ def test_unusual_settings_are_run_to_the_end(overrides, steps, val, images, lab_
     assert result["metrics"]["test/accuracy"] is not None
 
 
+def test_another_optimizer_by_its_class_keeps_what_it_has_of_the_settings(lab_train, tmp_path):
+    called = lab_train(*QUICK, "optimizer._target_=torch.optim.NAdam", "optimizer.lr=0.002")
+    assert called.status == 0, called.err
+    assert "optimizer: torch.optim.NAdam takes no fused: left out" in called.out
+    stored = yaml.safe_load((only_folder(tmp_path) / "config.yaml").read_text())
+    kept = {"_target_": "torch.optim.NAdam", "_partial_": True, "lr": 0.002, "weight_decay": 0.0,
+            "betas": [0.9, 0.999], "eps": 1e-8}  # fmt: skip
+    assert stored["optimizer"] == stored["model"]["optimizer"] == kept
+
+
 def test_an_epoch_without_validation_tells_none(lab_train):
     called = lab_train("data=digits", "trainer.max_epochs=3", "+trainer.check_val_every_n_epoch=2")
     assert called.status == 0, called.err
@@ -400,6 +410,32 @@ def test_composing_imports_neither_torch_nor_lightning(arguments, tmp_path):
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, cwd=tmp_path, env=_environment(), capture_output=True, text=True)
     assert "LOADED []" in done.stdout, done.stderr
+
+
+def test_the_first_line_comes_before_what_takes_long_is_loaded(tmp_path):
+    code = (
+        "import runpy, sys\n"
+        "class Out:\n"
+        "    def write(self, text):\n"
+        "        if text.strip():\n"
+        "            sys.__stdout__.write(f'{text} torch: {\"torch\" in sys.modules}')\n"
+        "            sys.__stdout__.flush()\n"
+        "            raise SystemExit\n"
+        "    def flush(self): ...\n"
+        "    def isatty(self): return False\n"
+        "sys.stdout = Out()\n"
+        "runpy.run_module(sys.argv.pop(1), run_name='__main__')\n"
+    )
+    for module, *arguments in (
+        ["train", "data=digits"],
+        ["evaluate", "checkpoint=a"],
+        ["predict", "checkpoint=a", "input=a"],
+    ):
+        command = [sys.executable, "-c", code, f"mnist_lab.{module}", *arguments]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=_environment(), capture_output=True, text=True
+        )
+        assert done.stdout == "Loading PyTorch and Lightning ... torch: False", done.stderr
 
 
 @pytest.mark.mnist

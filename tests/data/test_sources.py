@@ -7,6 +7,7 @@ import http.server
 import multiprocessing
 import re
 import resource
+import shutil
 import socket
 import struct
 import threading
@@ -595,3 +596,13 @@ def test_digits_are_scikit_learns_each_once():
     # In the bundled order, within each split.
     assert (np.diff(nearest[:1437]) > 0).all()
     assert (np.diff(nearest[1437:]) > 0).all()
+
+
+def test_a_mirror_of_several_datasets_has_a_folder_for_each(mirror, root, tmp_path):
+    other = dict.fromkeys(ARCHIVES, b"another dataset's")
+    several = write(tmp_path / "several", other)  # what lies there flat is another's
+    shutil.copytree(mirror, several / "tiny")
+    tiny().prepare(root, str(several))
+    images, _ = tiny().read(root, "train")
+    tiny().prepare(tmp_path / "flat", str(mirror))
+    assert images.equal(tiny().read(tmp_path / "flat", "train")[0])

@@ -184,7 +184,7 @@ def test_a_stored_target_is_not_run(
     line = told_by(called)
     assert f"{key}._target_=" in line
     assert str(target).partition("\n")[0] in line
-    assert called.out == ""
+    assert called.out == "Loading PyTorch and Lightning ...\n"
     assert not trace.exists()
     assert "trap" not in sys.modules
     assert not (run_folder / "checkpoints").exists()
