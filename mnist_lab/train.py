@@ -52,7 +52,7 @@ def _run(cfg: DictConfig, gpu: int | None) -> tuple[dict[str, Any], str]:
     folder = Path(cfg.folder)
     quick = bool(OmegaConf.select(cfg, "trainer.fast_dev_run"))
     first = processes.rank() == 0  # the others work in its folder, and write nothing
-    if first and hydra_config.mode == RunMode.RUN:  # a sweep's jobs have been told
+    if first and HydraConfig.get().mode == RunMode.RUN:  # a sweep's jobs have been told
         command.say_loading()
     left_out: list[str] = []
     with run_folder.claimed(folder) if first else contextlib.nullcontext():
@@ -62,7 +62,7 @@ def _run(cfg: DictConfig, gpu: int | None) -> tuple[dict[str, Any], str]:
                 raise config.ConfigError(f"trust={cfg.trust}: should be a list, [PACKAGE]")
             config.vouch(plain, tuple(cfg.trust))
         else:
-            left_out = config.leave_out(cfg, command.as_typed(hydra_config.overrides.task))
+            left_out = config.leave_out(cfg, command.as_typed(HydraConfig.get().overrides.task))
             plain = config.to_plain(cfg)
         settings = config.in_folder(plain, folder)
         if gpu is not None:

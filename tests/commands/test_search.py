@@ -45,8 +45,9 @@ def test_the_best_of_its_points_is_tested_and_no_other(lab_train, lab_compare, t
         assert (each["per_class"] is None) == (name != winner)
         assert (folder / name / "predictions.csv").exists() == (name == winner)
     (best,) = [line for line in called.out.splitlines() if line.startswith("Best: ")]
-    rate, size = storage(folder).best_params.values()
-    assert best == f"Best: optimizer.lr={rate:.3g} data.batch_size={size}"
+    params = dict(word.split("=") for word in best.removeprefix("Best: ").split())
+    assert params.keys() == {"optimizer.lr", "data.batch_size"}
+    assert _name(folder, {**params, "optimizer.lr": float(params["optimizer.lr"])}) == winner
     told = lab_compare(f"runs={folder}")
     assert told.status == 0
     assert "Not all runs were tested" in told.out
