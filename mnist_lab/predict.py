@@ -48,7 +48,8 @@ def predict(
         checkpoint: a run's folder, or a checkpoint.
         input: a picture, a folder of pictures, an IDX file, or a table, as text or array.
         format: `csv` has the columns file (or index, from 0), prediction (the class's name),
-            confidence and each class's probability; `kaggle` has ImageId, from 1, and Label.
+            confidence and each class's probability; `kaggle` has ImageId, from 1 (or the numbers
+            that pictures are called by), and Label.
         invert, scale, transpose: what to do to the images of a table or IDX file; where it isn't
             said, ones that look unlike those trained on are refused, or told.
 
@@ -70,7 +71,7 @@ def predict(
     from tqdm import tqdm
 
     from mnist_lab import predictions, trained
-    from mnist_lab.data.inputs import open_images
+    from mnist_lab.data.inputs import image_ids, open_images
     from mnist_lab.files import whole
     from mnist_lab.likeness import Remedies
 
@@ -94,6 +95,7 @@ def predict(
         names = ", ".join(path.name for path in images.others[:3])
         more = f" and {len(images.others) - 3} more" if len(images.others) > 3 else ""
         print(f"Left alone, being no pictures: {names}{more}", file=sys.stderr)
+    numbers = image_ids(images.names or [])
     done = 0
     try:
         with (
@@ -108,7 +110,10 @@ def predict(
                         print(odd, file=sys.stderr)
                 found = _probabilities(model, batch)
                 if format == "kaggle":
-                    table = _submission(places, found, classes)
+                    ids = (places + 1).tolist()
+                    if images.names is not None:
+                        ids = [numbers[place] for place in places.tolist()]
+                    table = _submission(ids, found, classes)
                 elif images.names is None:
                     table = predictions.table({"index": places.tolist()}, found, classes)
                 else:
@@ -121,7 +126,10 @@ def predict(
                 raise FileOrSettingError(f"none of {images.total} readable: {images.refused[0]}")
     except OSError as error:
         raise FileOrSettingError(f"output={target}: cannot be written: {error}") from error
-    print(f"{done} predictions: {target}")
+    if images.names is not None and images.total == 1:
+        confidence, guess = found[0].max(0)
+        print(f"{images.names[0]}: {classes[int(guess)]}, with a confidence of {confidence:.3f}")
+    print(f"{done} prediction{'s' * (done != 1)}: {target}")
     for fault in images.refused:
         print(fault, file=sys.stderr)
     if images.refused:
@@ -139,11 +147,11 @@ def _probabilities(model: "Classifier", images: "Tensor") -> "Tensor":
     return probabilities
 
 
-def _submission(places: "Tensor", probabilities: "Tensor", classes: list[str]) -> "pl.DataFrame":
+def _submission(ids: list[int], probabilities: "Tensor", classes: list[str]) -> "pl.DataFrame":
     import polars as pl
 
     guess = pl.Series(classes).gather(probabilities.argmax(1).numpy())
-    return pl.DataFrame({"ImageId": (places + 1).numpy(), "Label": guess})
+    return pl.DataFrame({"ImageId": ids, "Label": guess})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from torch import Tensor
 from mnist_lab.data.base import FileError
 from mnist_lab.data.idx import Bytes, idx_batches
 from mnist_lab.data.packed import unpacked
-from mnist_lab.data.pictures import SUFFIXES, pictures_in, read_pictures
+from mnist_lab.data.pictures import SUFFIXES, is_picture, pictures_in, read_pictures
 from mnist_lab.data.tables import open_table, seems_a_table
 
 _IDX = b"\0\0\x08"
@@ -60,11 +60,12 @@ def open_images(path: Path, size: int, *, classes: int = 10, scale: float | None
             raise FileError(f"{path}: holds no pictures ({', '.join(SUFFIXES)})")
         names = [str(picture.relative_to(path)) for picture in pictures]
         return _pictures(pictures, names, others, size)
-    if path.suffix.lower() in SUFFIXES:
-        try:
-            path.stat()
-        except OSError as error:
-            raise FileError(f"{path}: {error.strerror}") from error
+    try:
+        path.stat()
+        picture = path.is_file() and is_picture(path)
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror}") from error
+    if picture:
         return _pictures([path], [path.name], [], size)
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(unpacked(path))
@@ -77,6 +78,16 @@ def open_images(path: Path, size: int, *, classes: int = 10, scale: float | None
             raise FileError(f"{path}: neither picture nor IDX file nor table of pixels")
         total, arrays = idx_batches(file, path, size, 1 if scale is None else scale)
         return Images(_ahead(_placed(arrays, stack.pop_all())), total)
+
+
+def image_ids(names: list[str]) -> list[int]:
+    """Ids for a submission: the numbers that the pictures are called by, or else from 1 on."""
+    stems = [Path(name).stem for name in names]
+    if all(stem.isdecimal() and stem.isascii() for stem in stems):
+        numbers = [int(stem) for stem in stems]
+        if len(set(numbers)) == len(numbers) and 0 not in numbers:
+            return numbers
+    return list(range(1, len(names) + 1))
 
 
 def _pictures(paths: list[Path], names: list[str], others: list[Path], size: int) -> Images:

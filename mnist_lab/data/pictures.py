@@ -1,6 +1,7 @@
 """One's own pictures, of any size and colour, in MNIST's form."""
 
 import os
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,22 +19,61 @@ from mnist_lab.data.segmentation import find_digit
 
 MAX_PIXELS = 50_000_000
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+_OTHER_SUFFIXES = (".jpe", ".jfif", ".heic", ".heif", ".avif")
+_BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
+_BRANDS = (b"ftyphei", b"ftypmif", b"ftypavi")  # HEIF and AVIF, from the fifth byte
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # others may start programs
 _ENOUGH = 384  # pixels along the longer side, from which 20 are made
 # Pillow warns of sizes that are refused here.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
+def is_picture(path: Path) -> bool:
+    """Whether it is one by its ending or its first bytes, in a format that can be read or not.
+
+    A link to nothing is one that cannot be read.
+    """
+    if path.suffix.lower() in SUFFIXES + _OTHER_SUFFIXES or not path.exists():
+        return True
+    with open(path, "rb") as file:
+        start = file.read(12)
+    webp = start[:4] == b"RIFF" and start[8:] == b"WEBP"
+    return webp or start.startswith(_BEGINNINGS) or start[4:].startswith(_BRANDS)
+
+
 def pictures_in(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The pictures in a folder and all below it, and the other files; hidden ones are neither."""
-    below = sorted(folder.rglob("*"), key=lambda path: path.relative_to(folder).parts)
-    files = [
-        path
-        for path in below
-        if path.is_file() and not any(x.startswith(".") for x in path.relative_to(folder).parts)
-    ]
-    pictures = [path for path in files if path.suffix.lower() in SUFFIXES]
-    return pictures, [path for path in files if path.suffix.lower() not in SUFFIXES]
+    """The pictures in a folder and all below it, linked ones too, and the other files.
+
+    Numbers in names are in numeric order. Hidden files are neither.
+
+    Raises:
+        FileError: a folder that cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise FileError(f"{error.filename}: {error.strerror}") from error
+
+    found: list[Path] = []
+    been: set[str] = set()
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in been else [x for x in folders if not x.startswith(".")]
+        if real not in been:  # links may lead around in circles
+            found += [Path(place, name) for name in names if not name.startswith(".")]
+        been.add(real)
+    files = sorted(
+        (path for path in found if path.is_file() or not path.exists()),  # no pipe, no device
+        key=lambda path: [_numeric(part) for part in path.relative_to(folder).parts],
+    )
+    pictures = [path for path in files if is_picture(path)]
+    known = set(pictures)
+    return pictures, [path for path in files if path not in known]
+
+
+def _numeric(name: str) -> tuple[list[str | int], str]:
+    """What names are sorted by: text and numbers, by turns, and for 01 and 1 the name itself."""
+    parts = re.split("([0-9]+)", name)
+    return [int(x) if i % 2 else x for i, x in enumerate(parts)], name
 
 
 def read_pictures(
@@ -138,12 +178,14 @@ def _pixels(image: Image.Image) -> Pixels:
     image.draft(None, (_ENOUGH, _ENOUGH))  # a JPEG is decoded no larger than needed
     if image.mode in ("I", "F"):
         raise ValueError(f"pixels of the kind {image.mode} have no known range")
+    image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+        values = np.asarray(image)  # of 10, 12, 14 or all 16 bits
+        bits = next(bits for bits in (10, 12, 14, 16) if values.max(initial=0) < 1 << bits)
+        image = Image.fromarray((values / ((1 << bits) - 1) * 255).round().astype(np.uint8))
     mode = "LA" if image.mode in ("1", "L", "LA") else "RGBA"
     if image.has_transparency_data or image.mode not in ("L", "RGB"):
         image = image.convert(mode)
-    image = ImageOps.exif_transpose(image)
     image.thumbnail((_ENOUGH, _ENOUGH), Resampling.BILINEAR)
     return np.asarray(image.convert(mode), np.float32)
 

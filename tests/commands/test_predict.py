@@ -208,8 +208,11 @@ def test_images_unlike_those_trained_on_are_refused_and_put_right_as_told(
 def test_a_checkpoint_file_and_a_single_picture(trained, images, lab_predict, tmp_path):
     Image.fromarray(images[0]).save(tmp_path / "one.png")
     checkpoint = trained / "checkpoints" / "last.ckpt"
-    status, _, err = lab_predict(f"checkpoint={checkpoint}", "input=one.png")
+    status, out, err = lab_predict(f"checkpoint={checkpoint}", "input=one.png")
     assert status == 0, err
+    guess = expected(checkpoint, images[:1])[0]
+    told = f"one.png: {guess.argmax()}, with a confidence of {guess.max():.3f}\n"
+    assert out == told + "1 prediction: predictions.csv\n"
     (row,) = assert_predicts(tmp_path / "predictions.csv", expected(checkpoint, images[:1]))
     assert row["file"] == "one.png"
 
@@ -221,6 +224,18 @@ def test_a_submission(trained, images, lab_predict, tmp_path):
     lines = (tmp_path / "submission.csv").read_text().splitlines()
     guesses = expected(trained, images).argmax(1)
     assert lines == ["ImageId,Label", *(f"{i},{k}" for i, k in enumerate(guesses, 1))]
+
+
+def test_numbered_pictures_have_their_numbers_as_ids(trained, images, lab_predict, tmp_path):
+    numbers = [1, 2, 10, 11, 300]
+    (tmp_path / "png").mkdir()
+    for number, image in zip(numbers, images, strict=False):
+        Image.fromarray(image).save(tmp_path / "png" / f"{number}.png")
+    status, _, err = lab_predict(f"checkpoint={trained}", "input=png", "format=kaggle")
+    assert status == 0, err
+    guesses = expected(trained, images[:5]).argmax(1)
+    lines = (tmp_path / "submission.csv").read_text().splitlines()
+    assert lines[1:] == [f"{i},{k}" for i, k in zip(numbers, guesses, strict=True)]
 
 
 def test_classes_have_their_names_and_pictures_their_folders(lab_predict, tmp_path):

@@ -217,9 +217,43 @@ def test_batches_keep_the_order_and_name_the_bad(digit, tmp_path):
 
 
 def test_pictures_are_found_below_and_in_order(tmp_path):
-    for name in ("b/2.png", "b/10.JPG", "a.gif", "notes.txt", ".hidden.png", ".git/x.png"):
+    names = ("b/2.png", "b/10.JPG", "a.gif", "notes.txt", ".hidden.png", ".git/x.png", "c.heic")
+    for name in names:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
+    (tmp_path / "d").write_bytes(encoded(Image.new("L", (9, 9)), "JPEG"))
+    (tmp_path / "e.dat").write_bytes(b"\0\0\0\x1cftypavif")
     pictures, others = pictures_in(tmp_path)
-    assert [str(x.relative_to(tmp_path)) for x in pictures] == ["a.gif", "b/10.JPG", "b/2.png"]
+    found = [str(x.relative_to(tmp_path)) for x in pictures]
+    assert found == ["a.gif", "b/2.png", "b/10.JPG", "c.heic", "d", "e.dat"]
     assert [x.name for x in others] == ["notes.txt"]
+
+
+def test_links_are_followed_once_and_broken_ones_are_named(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "1.png").touch()
+    (tmp_path / "there" / "back").symlink_to(tmp_path / "there")
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "linked").symlink_to(tmp_path / "there")
+    (tmp_path / "here" / "gone").symlink_to(tmp_path / "nowhere")
+    pictures, others = pictures_in(tmp_path / "here")
+    found = [str(x.relative_to(tmp_path / "here")) for x in pictures]
+    assert (found, others) == (["gone", "linked/1.png"], [])
+    ((_, _, faults),) = read_pictures(pictures[:1], 9)
+    assert "gone: not a readable picture" in str(faults[0])
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_sixteen_bits_are_turned_and_may_be_fewer(bits, digit, saved):
+    upright = ImageOps.invert(big(digit))
+    values = np.asarray(upright).astype(np.uint16) << (bits - 8)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = saved(Image.fromarray(np.rot90(values).copy()), exif=exif)
+    assert np.abs(turned.astype(int) - saved(upright, "y.png")).mean() < 2
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "jpe", "dat"])
+def test_a_picture_is_one_by_its_content(suffix, digit, saved):
+    form = saved(ImageOps.invert(big(digit)), f"x.{suffix}", format="JPEG")
+    assert np.abs(form.astype(int) - saved(ImageOps.invert(big(digit)))).mean() < 2
