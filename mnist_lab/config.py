@@ -107,7 +107,9 @@ def in_folder(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 
     def placed(value: Any) -> Any:
         if isinstance(value, Mapping):
-            return {key: placed(each) for key, each in value.items()}
+            # In a file all keys are text; those of arguments are names, others may be numbers.
+            numbers = "_target_" not in value and all(str(key).isdecimal() for key in value)
+            return {int(key) if numbers else key: placed(each) for key, each in value.items()}
         if isinstance(value, list):
             return [placed(each) for each in value]
         return value.replace("${folder}", str(folder)) if isinstance(value, str) else value
@@ -148,7 +150,7 @@ def influential(
 def whole_numbers(value: Any) -> Any:
     """A copy of nested plain values, with whole floats as integers: both say the same."""
     if isinstance(value, Mapping):
-        return {key: whole_numbers(each) for key, each in value.items()}
+        return {str(key): whole_numbers(each) for key, each in value.items()}
     if isinstance(value, list):
         return [whole_numbers(each) for each in value]
     whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
