@@ -10,7 +10,9 @@ import sys
 from collections.abc import Sequence
 
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
@@ -29,8 +31,9 @@ _OVER_OTHERS = ("experiment", "study", "search", "arm")
 
 
 def quote_paths(arguments: Sequence[str]) -> list[str]:
-    """The arguments with every path quoted, which stands for itself then, whatever is in it.
+    """The arguments with every path quoted that Hydra would read as something else than itself.
 
+    Others stay as they are: folders of a sweep's jobs are called by what stands there.
     What is quoted already, holds an interpolation (`${...}`) or, with -m, commas, is left to Hydra.
     """
     sweep = not _SWEEP.isdisjoint(arguments)
@@ -58,7 +61,16 @@ def _quoted(value: str, several: bool = False, choices: bool = False) -> str:
         if choices and re.fullmatch(r"\w+\(.*\)", value, re.DOTALL):  # choice(a, b)
             return value
         value = os.path.expanduser(value)  # noqa: PTH111  # pathlib's drops a ./, too
-    return as_text(value.replace("${", r"\${"))
+    return value if _is_plain(value) else as_text(value.replace("${", r"\${"))
+
+
+def _is_plain(value: str) -> bool:
+    """Whether Hydra reads it as it is."""
+    try:
+        read = OverridesParser.create().parse_override(f"path={value}").value()
+    except HydraException:
+        return False
+    return bool(read == value) and "${" not in value
 
 
 def _parts(text: str) -> list[str]:

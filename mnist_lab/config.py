@@ -9,8 +9,6 @@ import inspect
 import json
 import logging
 import os
-import re
-import shlex
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -228,23 +226,6 @@ def _vouched(target: Any, dotted: str, trust: Sequence[str]) -> bool:
     return within(["mnist_lab.data"]) or (
         within(_PACKAGES) and issubclass(target, (*kinds, Trainer))
     )
-
-
-def typed(key: str, value: str) -> str:
-    """The setting as it is typed into a shell, whatever characters its value has."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    text = f"{key}={value}"
-    try:
-        read = OverridesParser.create().parse_override(text).value()
-    except HydraException:
-        read = None
-    if read != value:  # of Hydra's grammar: a quote is escaped, and backslashes where one follows
-        escaped = re.sub(r"(\\*)'", r"\1\1\'", value)
-        escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
-        text = f"{key}='{escaped}'"
-    return shlex.quote(text)
 
 
 def check(settings: Mapping[str, Any], target: Callable[..., Any], path: str = "") -> None:

@@ -3,6 +3,7 @@
 import logging
 import math
 import random
+import shlex
 import signal
 import threading
 import time
@@ -23,7 +24,7 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 from torch import Tensor
 
-from mnist_lab import Diverged, LabError, config
+from mnist_lab import Diverged, LabError
 from mnist_lab import folder as run_folder
 from mnist_lab.processes import gathered
 
@@ -273,7 +274,7 @@ class LastCheckpoint(Checkpoint):
         assert self._signal is not None
         name = signal.Signals(self._signal).name
         log.info("Stopped by %s after step %d.", name, trainer.global_step)
-        command = f"python -m mnist_lab.train {config.typed('resume', str(self.folder))}"
+        command = f"python -m mnist_lab.train {shlex.quote(f'resume={self.folder}')}"
         known = (self.folder / "config.yaml").exists()
         log.info("Continue with: %s", command if known else "run.train(..., resume=True)")
         raise SystemExit(128 + self._signal)

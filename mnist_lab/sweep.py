@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shlex
 import socket
 import sys
 import tempfile
@@ -316,7 +317,7 @@ def _report(sweep: Sweep) -> None:
     console.print(table)
     if finished and sweep.jobs.get(rows[0][1]):  # whose name may be too short to say it
         console.print(f"Best: {sweep.jobs[rows[0][1]]}", markup=False, soft_wrap=True)
-    command = f"python -m mnist_lab.compare {config.typed('runs', str(sweep.folder))}"
+    command = f"python -m mnist_lab.compare {shlex.quote(f'runs={sweep.folder}')}"
     console.print(command, markup=False, soft_wrap=True)
 
 

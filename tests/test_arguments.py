@@ -81,6 +81,14 @@ def test_in_a_sweep_commas_are_choices():
     assert override.value() == "a,b"
 
 
+def test_jobs_of_a_sweep_are_called_as_before_paths_were_quoted():
+    typed = ["-m", "data=folder", "data.root=~/pics", "init_from=outputs/first,outputs/2nd-run"]
+    home = str(Path.home() / "pics")
+    assert quote_paths(typed) == [*typed[:2], f"data.root={home}", typed[3]]
+    run = "init_from=outputs/mnist/lenet/2026-11-21_22-48-13-e5b18ad6"
+    assert quote_paths([run, "data.root=../pics.d"]) == [run, "data.root=../pics.d"]
+
+
 def test_commands_take_paths_of_any_characters(
     lab_train, lab_evaluate, lab_compare, tmp_path, monkeypatch
 ):

@@ -12,7 +12,7 @@ import time
 import pytest
 import torch
 
-from mnist_lab import config, models
+from mnist_lab import models
 
 LONG = ["data=digits", "trainer.max_epochs=1000", "trainer.callbacks.early_stopping=null"]
 
@@ -35,7 +35,7 @@ def wait_for(path, process, seconds=120):
 )
 def test_a_signal_ends_the_run_so_that_it_can_continue(number, status, name, start, tmp_path):
     folder = tmp_path / name
-    process = start(*LONG, *shlex.split(config.typed("hydra.run.dir", name)))
+    process = start(*LONG, f"hydra.run.dir={name}")
     wait_for(folder / "checkpoints/last.ckpt", process)
     os.kill(process.pid, number)
     process.join(60)
