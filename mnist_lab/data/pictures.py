@@ -149,7 +149,7 @@ def to_mnist(pixels: Pixels) -> Bytes:
         grey = grey.repeat(4, 0).repeat(4, 1)
     else:
         grey = ndimage.gaussian_filter(grey, 0.7)  # less noise
-    window = round(0.3 * min(grey.shape)) | 1  # no stroke is wider
+    window = max(3, round(0.3 * min(grey.shape)) | 1)  # no stroke is wider
     if ink_is_light(grey, window):
         grey = 255 - grey
     ink = ink_on(background(grey, window), grey)

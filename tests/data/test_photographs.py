@@ -60,6 +60,15 @@ def test_where_no_digit_stands_out_none_is_guessed(page, tmp_path):
         read_picture(tmp_path / "x.jpg")
 
 
+@pytest.mark.parametrize("size", [(384, 4), (1, 300), (9, 1)])
+def test_a_strip_is_no_page_either(size, tmp_path):
+    pixels = np.full(size, 255, np.uint8)
+    pixels[: len(pixels) // 2 + 1, size[1] // 3 : size[1] // 2 + 1] = 0
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    with pytest.raises(FileError, match=r"x\.png: (a picture in which no digit|a blank picture)"):
+        read_picture(tmp_path / "x.png")
+
+
 @pytest.mark.parametrize("size", [28, 29, 32])
 @pytest.mark.parametrize("paper, ink", [(90, 20), (60, 120), (40, 100), (127, 60)])  # noqa: PT006
 def test_small_pictures_on_grey_are_read_as_large_ones(size, paper, ink, tmp_path):
