@@ -150,7 +150,10 @@ def train(
             f"{folder}: holds a run; give another folder, or resume=True to go on with it"
         )
     _be_heard()
-    trainer.strategy.checkpoint_io = checkpoint.CheckpointIO(folder)
+    writer = trainer.strategy._checkpoint_io or checkpoint.CheckpointIO()
+    assert isinstance(writer, checkpoint.CheckpointIO)  # others are refused
+    writer.folder = folder.absolute()
+    trainer.strategy.checkpoint_io = writer
     last = folder / "checkpoints" / "last.ckpt"
     resumed = last if resume and last.exists() else None
     done = checkpoint.step_to_continue_from(resumed, model) if resumed is not None else 0

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 
 import lightning.pytorch as L
 import pytest
@@ -172,6 +173,19 @@ def test_a_backbone_is_trained_from_its_epoch_on(digits, tmp_path):
     )
     run.train(digits, model, trainer, test=False)
     assert seen == [True, False]
+
+
+def test_checkpoints_are_written_by_a_subclass_of_ours_that_is_given(tmp_path):
+    class Noting(checkpoint.CheckpointIO):
+        def save_checkpoint(self, content, path, storage_options=None):
+            written.append(path)
+            super().save_checkpoint(content, path, storage_options)
+
+    written: list = []
+    settings = {"accelerator": "cpu", "max_epochs": 1, "limit_train_batches": 2}
+    trainer = run.default_trainer(tmp_path / "run", plugins=[Noting()], **settings)
+    run.train(DataModule(Digits(), val_size=100), MLP(hidden=[8]), trainer, test=False)
+    assert {path.name for path in map(Path, written)} == {"best.ckpt", "last.ckpt"}
 
 
 def test_lists_stand_for_all_of_them_and_are_checked(lab_train, tmp_path):

@@ -34,12 +34,11 @@ class CheckpointError(FileOrSettingError):
 class CheckpointIO(TorchCheckpointIO):
     """How the Trainer writes and reads checkpoints: whole, sealed, and never executing anything.
 
-    Args:
-        folder: the run's; below it no checkpoint is written once it has vanished.
+    Attributes:
+        folder: the run's, absolute; below it no checkpoint is written once it has vanished.
     """
 
-    def __init__(self, folder: str | Path | None = None) -> None:
-        self.folder = None if folder is None else Path(folder).absolute()
+    folder: Path | None = None
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
