@@ -39,7 +39,7 @@ def load(checkpoint: str, device: str = "auto", trust: Sequence[str] = ()) -> Tr
     about = models.read(checkpoint)["mnist_lab"]
     data, typical = about.get("data"), about.get("typical")
     if typical is not None:
-        typical = _typical(typical, f"{checkpoint}: its training images", len(model.mean))
+        typical = _typical(typical, f"{checkpoint}: its training images", model)
     if data is None:
         return Trained(model, [str(label) for label in range(model.num_classes)], None, typical)
     classes = data.get("classes") if isinstance(data, dict) else None
@@ -48,14 +48,15 @@ def load(checkpoint: str, device: str = "auto", trust: Sequence[str] = ()) -> Tr
     raise CheckpointError(f"{checkpoint}: its classes have no names that fit")
 
 
-def _typical(stored: Any, what: str, channels: int) -> Typical:
+def _typical(stored: Any, what: str, model: Classifier) -> Typical:
     """As `DataModule.typical` gave it, from a file that nobody vouches for."""
     try:
         found = Typical(**stored)
         low, deviation = map(float, found.distance)
         means, peak = found.means, int(found.peak)
-        good = means.dtype == torch.uint8 and means.ndim == 4 and means.shape[1] == channels
-        good &= min(means.shape) > 0 and math.isfinite(low + deviation) and 0 < peak < 256
+        good = means.dtype == torch.uint8 and means.ndim == 4 and len(means) <= model.num_classes
+        good &= means.shape[1] == len(model.mean) and min(means.shape) > 0
+        good &= math.isfinite(low + deviation) and 0 < peak < 256
         good &= means.untyped_storage().nbytes() >= means.numel()
     except (AttributeError, OverflowError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(f"{what} are not described: {error}") from error

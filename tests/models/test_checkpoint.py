@@ -484,6 +484,7 @@ TYPICAL = Typical(torch.zeros(3, 1, 28, 28, dtype=torch.uint8), (3.0, 1.0), 255)
         {"means": torch.zeros(3, 1, 28, 28)},
         {"means": torch.zeros(3, 3, 28, 28, dtype=torch.uint8)},
         {"means": torch.zeros(0, 1, 28, 28, dtype=torch.uint8)},
+        {"means": torch.zeros(11, 1, 1, 1, dtype=torch.uint8)},  # each would become 28x28
         {"means": torch.zeros(1, 1, 1, 1, dtype=torch.uint8).expand(10**5, 1, 999, 999)},
         {"means": torch.zeros(3, 1, 28, 28, dtype=torch.uint8).to_sparse()},
         {"distance": (1.0,)},
