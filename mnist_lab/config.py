@@ -200,8 +200,8 @@ def vouch(stored: Any, trust: Sequence[str] = (), path: str = "") -> None:
 
 
 def _vouched(target: Any, dotted: str, trust: Sequence[str]) -> bool:
+    from lightning.fabric.loggers.logger import Logger
     from lightning.pytorch import Callback, Trainer
-    from lightning.pytorch.loggers import Logger
     from lightning.pytorch.plugins import Precision
     from lightning.pytorch.profilers import Profiler
     from lightning.pytorch.strategies import Strategy

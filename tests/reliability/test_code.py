@@ -319,6 +319,7 @@ def test_a_users_own_model_is_resumed_where_its_package_is_trusted(
         ("model.optimizer", "torch.optim.NAdam"),
         ("trainer.callbacks.mine", "lightning.pytorch.callbacks.ModelSummary"),
         ("trainer.logger.mine", "lightning.pytorch.loggers.CSVLogger"),
+        ("trainer.logger.other", "lightning.pytorch.loggers.LitLogger"),
         ("trainer.strategy", "lightning.pytorch.strategies.SingleDeviceStrategy"),
         ("trainer.plugins", "lightning.pytorch.plugins.MixedPrecision"),
         ("trainer.profiler", "lightning.pytorch.profilers.SimpleProfiler"),
