@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import math
 import shlex
 import time
 import traceback
@@ -252,6 +253,14 @@ def _check(data: DataModule, model: Classifier, trainer: L.Trainer, test: bool) 
         raise LabError(f"trainer.precision={trainer.precision}: sums would stall; {mixed} has none")
     if test and trainer.limit_test_batches == 0:
         raise LabError("trainer.limit_test_batches=0: it is test=false that leaves the test out")
+    size = data.source.sizes.get("test")
+    if test and size is not None and isinstance(trainer.limit_test_batches, float):
+        batches = math.ceil(size / data.eval_batch_size)
+        if int(trainer.limit_test_batches * batches) == 0:
+            raise LabError(
+                f"trainer.limit_test_batches={trainer.limit_test_batches}: nothing of {batches} "
+                "test batches; test=false leaves the test out"
+            )
     if data.batch_size == 1 and any(isinstance(m, _BatchNorm) for m in model.modules()):
         raise LabError("data.batch_size=1: batch normalisation needs two images at least")
     known = [f"val/{name}" for name in model.metrics]

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -34,7 +35,7 @@ FINAL = [
 ]
 
 
-def train(folder, model=None, epochs=2, every=5, **settings):
+def train(folder, model=None, epochs=2, every=5, resume=False, **settings):
     seed_everything(3, verbose=False)
     data = DataModule(Digits(), **{"val_size": 200, "seed": 3, **settings})
     trainer = run.default_trainer(
@@ -44,7 +45,7 @@ def train(folder, model=None, epochs=2, every=5, **settings):
         callbacks={"dashboard": {"pictures_every": every}, "early_stopping": {"patience": 99}},
     )
     model = model or LeNet(optimizer=partial(torch.optim.Adam, lr=2e-3))
-    return run.train(data, model, trainer), data, model
+    return run.train(data, model, trainer, resume=resume), data, model
 
 
 @pytest.fixture(scope="module")
@@ -246,8 +247,9 @@ def test_the_configuration_stands_there_as_text(lab_train, tmp_path):
 
 
 def test_a_run_that_begins_again_in_its_folder_has_everything_once(tmp_path):
-    for _ in range(2):
-        train(tmp_path, MLP(hidden=(16,)), epochs=1)
+    train(tmp_path, MLP(hidden=(16,)), epochs=1)
+    shutil.rmtree(tmp_path / "checkpoints")  # nothing to go on from
+    train(tmp_path, MLP(hidden=(16,)), epochs=1, resume=True)
     events = plugin_event_accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()  # as TensorBoard itself reads: everything is a tensor
     tags = set(events.Tags()["tensors"])

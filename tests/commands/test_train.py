@@ -264,7 +264,7 @@ def test_bad_input_is_told_in_a_line_before_anything_is_done(
         ),
         (["+trainer.max_steps=0"], "trainer.max_steps=0: nothing would be trained"),
         (["trainer.precision=bf16-true"], "bf16-true: sums would stall; bf16-mixed has none"),
-        (["+trainer.limit_test_batches=0.01"], "trainer: You requested to check 0.01 of the `test"),
+        (["+trainer.limit_test_batches=0.01"], "limit_test_batches=0.01: nothing of 1 test"),
         (["+trainer.limit_train_batches=0"], "limit_train_batches=0: nothing would be trained"),
         (["+trainer.overfit_batches=0.05"], "trainer: You requested to check 0.05 of the"),
         (["+trainer.limit_test_batches=0"], "limit_test_batches=0: it is test=false that leaves"),

@@ -96,9 +96,9 @@ def test_recalls_write_each_value_into_its_cell_a_row_a_class():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2"]
 
 
-def test_a_recall_of_no_images_stays_blank():
+def test_a_recall_of_no_images_is_a_dash():
     (axes,) = figures.recalls(["a"], ["0", "1"], [[90, np.nan]]).axes
-    assert [text.get_text() for text in axes.texts] == ["90.0"]
+    assert [text.get_text() for text in axes.texts] == ["90.0", "-"]
 
 
 def test_settings_have_a_panel_each_with_their_runs_and_lines():

@@ -389,7 +389,7 @@ def test_an_archive_with_another_md5_is_refused(root):
     with serving(ARCHIVES | {f"{IMAGES}.gz": other}) as (url, asked):
         with pytest.raises(DataError, match=f"{len(other)} bytes .* MD5"):
             tiny().prepare(root, url)
-        assert asked == [f"{IMAGES}.gz"]
+        assert asked == [f"tiny/{IMAGES}.gz", f"{IMAGES}.gz"]
     assert left_over(root) == []
 
 
@@ -470,7 +470,7 @@ def test_what_cannot_be_had_is_said_with_the_ways_out(tmp_path, root):
         with pytest.raises(DataError) as caught:
             tiny(*urls).prepare(root, str(mirror))
     tried = [line for line in str(caught.value).splitlines() if line.startswith("  ")]
-    addresses = [mirror.as_uri(), *urls]
+    addresses = [f"{mirror.as_uri()}/tiny", mirror.as_uri(), *urls]
     assert len(tried) == len(addresses)
     for line, address in zip(tried, addresses, strict=True):
         start = f"  {address.rstrip('/')}/{IMAGES}.gz: "
