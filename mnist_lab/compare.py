@@ -32,8 +32,6 @@ def _compare(runs: list[str], output: str | None) -> None:
     from mnist_lab.comparison import gather
     from mnist_lab.comparison.tables import arrange
 
-    if not (output is None or (isinstance(output, str) and output)):
-        raise config.ConfigError(f"output={output}: should be a folder")
     finished, left_out = gather.read(gather.find(runs))
     if not finished:
         first = left_out[0]

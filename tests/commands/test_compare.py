@@ -56,10 +56,9 @@ def test_several_folders_and_patterns_go_to_a_new_one(write_run, lab_compare, tm
     [
         ([], "runs=None: name a folder of runs"),
         (["runs=[]"], "runs=[]: name a folder"),
-        (["runs=3"], "runs=3: name a folder"),
+        (["runs=3"], "runs=3: no such folder"),
         (["runs=nowhere"], "runs=nowhere: no such folder"),
         (["runs=empty"], "runs=empty: there is no run in or below it"),
-        (["runs=runs", "output=3"], "output=3: should be a folder"),
         (["runs=runs", "output=file"], "output=file: cannot be written to: "),
         (["runs=unfinished"], "none of 1 runs can be compared; unfinished/a: unfinished"),
         (["run=runs"], "run: no such setting; did you mean runs?"),
