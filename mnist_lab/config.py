@@ -288,6 +288,8 @@ def make(name: str, **settings: Any) -> Any:
         for key in settings:
             raise ConfigError(f"{group}.{key}: no such setting of {name}")
         return None
+    if group == "model":  # as a run calls it
+        settings.setdefault("name", choice)
     objects = {}
     for key, value in settings.items():
         try:

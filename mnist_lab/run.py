@@ -7,10 +7,11 @@ import shlex
 import time
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import lightning.pytorch as L
 import torch
@@ -21,10 +22,12 @@ from omegaconf import OmegaConf
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mnist_lab import Diverged, LabError, command, config, parts, pictures, record, report
+from mnist_lab import folder as run_folder
 from mnist_lab.callbacks import Predictions
-from mnist_lab.continuation import LastCheckpoint, trained_epochs
+from mnist_lab.continuation import Beginning, LastCheckpoint, trained_epochs
 from mnist_lab.dashboard import Dashboard
 from mnist_lab.data import DataModule, Transform
+from mnist_lab.described import described
 from mnist_lab.lean import lean
 from mnist_lab.models import Classifier, checkpoint
 from mnist_lab.models.classifier import MakeOptimizer, MakeScheduler
@@ -33,6 +36,9 @@ from mnist_lab.record import Result
 log = logging.getLogger(__name__)
 
 _OF_A_RUN = ("config.yaml", "result.json", "checkpoints/last.ckpt")
+
+# What `default_trainer` made each trainer from, and the callbacks that it had then.
+_made: MutableMapping[L.Trainer, tuple[dict[str, Any], list[L.Callback]]] = WeakKeyDictionary()
 
 
 @dataclass
@@ -103,9 +109,11 @@ def default_trainer(
     cfg = OmegaConf.create({**root, "trainer": default}, flags={"allow_objects": True})
     for key, value in settings.items():
         OmegaConf.update(cfg, f"trainer.{key}", value, merge=isinstance(value, Mapping))
-    plain = config.in_folder(config.to_plain(cfg), Path(folder))
+    root = config.to_plain(cfg)
+    plain = config.in_folder(root, Path(folder))
     config.check(plain["trainer"], L.Trainer, "trainer.")
     built: L.Trainer = config.build(plain)["trainer"]
+    _made[built] = root, [*built.callbacks]  # type: ignore[attr-defined]  # set by the Trainer
     return built
 
 
@@ -117,7 +125,7 @@ def train(
     init_from: str | Path | None = None,
     resume: bool = False,
     test: bool = True,
-    config_hash: str | None = None,
+    plain: dict[str, Any] | None = None,
     started: float | None = None,
 ) -> Result:
     """Fit, test the best checkpoint once, and leave everything in `trainer.default_root_dir`.
@@ -130,7 +138,8 @@ def train(
         resume: continue from the folder's `checkpoints/last.ckpt`, if there is one; without it
             a folder that holds a run is refused.
         test: without, no test image is looked at, and `result.json` is all that is left.
-        config_hash: of the configuration that the arguments were built from, for the record.
+        plain: the configuration that the arguments were built from, for `config.yaml`; without
+            it, it is read off them, as far as plain values say it.
         started: `time.perf_counter()` at what counts as the run's start; now, unless given.
 
     Returns:
@@ -158,6 +167,11 @@ def train(
     last = folder / "checkpoints" / "last.ckpt"
     resumed = last if resume and last.exists() else None
     done = checkpoint.step_to_continue_from(resumed, model) if resumed is not None else 0
+    if plain is None and not quick:
+        continued = resumed is not None
+        plain = _read_off(folder, data, model, trainer, continued, init_from, test)
+    incidental = data.source.incidental
+    config_hash = None if plain is None else config.fingerprint(plain, incidental)
     if resumed is not None:
         parts.prepare_to_continue(trainer)
     elif init_from is not None:
@@ -165,6 +179,8 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     _append_to_dashboard(trainer, done)
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    if plain is not None and not quick:
+        callbacks.append(Beginning(folder, plain))
     callbacks.sort(key=lambda each: isinstance(each, LastCheckpoint))  # it holds the others' states
     dashboard = next((each for each in callbacks if isinstance(each, Dashboard)), None)
     log.info("%s", record.layer_table(model))
@@ -227,6 +243,42 @@ def _be_heard() -> None:
     if not (logging.root.handlers or package.handlers):
         package.addHandler(command.ConsoleHandler())
         package.setLevel(logging.INFO)
+
+
+def _read_off(
+    folder: Path,
+    data: DataModule,
+    model: Classifier,
+    trainer: L.Trainer,
+    continued: bool,
+    init_from: str | Path | None,
+    test: bool,
+) -> dict[str, Any] | None:
+    """For `config.yaml`; None, and a line says why, where plain values cannot say it all."""
+    known = run_folder.read_config(folder) if (folder / "config.yaml").exists() else None
+    try:
+        if continued and known is None:
+            raise config.ConfigError("the run that is continued has none")
+        root, callbacks = _made.get(trainer, (None, None))
+        if root is None:
+            raise config.ConfigError("the trainer is not of run.default_trainer")
+        if trainer.callbacks != callbacks:  # type: ignore[attr-defined]  # set by the Trainer
+            raise config.ConfigError("trainer: its callbacks were changed since it was made")
+        begun_with = None if init_from is None else str(init_from)
+        root = {**root, "init_from": begun_with, "test": test}
+        seed = known["seed"] if continued and known is not None else None
+        plain = described(data, model, root, seed)
+    except config.ConfigError as error:
+        if known is not None:
+            raise LabError(f"{folder}: its config.yaml would no longer be true: {error}") from error
+        log.info("No config.yaml, the run can be continued from Python only: %s", error)
+        return None
+    if known is None:
+        return plain
+    epochs = {"max_epochs": known["trainer"].get("max_epochs")}
+    as_long = {**plain, "trainer": {**plain["trainer"], **epochs}}
+    run_folder.refuse_others(folder, as_long, data.source.incidental)
+    return run_folder.continued(folder, {"trainer.max_epochs": plain["trainer"]["max_epochs"]})
 
 
 def _check(data: DataModule, model: Classifier, trainer: L.Trainer, test: bool) -> None:

@@ -70,7 +70,7 @@ def _run(cfg: DictConfig, gpu: int | None) -> tuple[dict[str, Any], str]:
 
         from lightning.pytorch import seed_everything
 
-        from mnist_lab import continuation, run
+        from mnist_lab import run
 
         run.quieten()
         config.check(settings, run.Settings)
@@ -88,11 +88,8 @@ def _run(cfg: DictConfig, gpu: int | None) -> tuple[dict[str, Any], str]:
             )
         if not first:
             command.console_for_warnings()
-        if not quick:
-            if cfg.resume is None and first:
-                incidental = built["data"].source.incidental
-                run_folder.refuse_others(folder, plain, incidental)
-            built["trainer"].callbacks.append(continuation.Beginning(folder, plain))
+        if cfg.resume is None and first and not quick:
+            run_folder.refuse_others(folder, plain, built["data"].source.incidental)
         for line in left_out:
             log.info("%s", line)
         result = run_folder.finished(folder, plain)
@@ -107,7 +104,7 @@ def _run(cfg: DictConfig, gpu: int | None) -> tuple[dict[str, Any], str]:
                 init_from=built["init_from"],
                 resume=True,
                 test=built["test"],
-                config_hash=config.fingerprint(plain, built["data"].source.incidental),
+                plain=plain,
                 started=started,
             )
         elif result["status"] == "completed":

@@ -4,17 +4,24 @@ import csv
 import json
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 
 import lightning.pytorch as L
+import numpy as np
 import pytest
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch import seed_everything
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 
-from mnist_lab import LabError, models, run
+from mnist_lab import LabError, config, folder, models, run
 from mnist_lab.callbacks import History
+from mnist_lab.comparison import gather
+from mnist_lab.config import ConfigError
 from mnist_lab.continuation import LastCheckpoint
-from mnist_lab.data import DataModule, Digits
-from mnist_lab.models import MLP
+from mnist_lab.data import DataModule, Digits, RandomAffine
+from mnist_lab.described import described
+from mnist_lab.models import MLP, schedules
 
 
 def trainer(folder, **settings):
@@ -154,3 +161,117 @@ def test_from_python_a_run_is_heard_and_its_folder_is_its_own(tmp_path):
     other = "holds a run; give another folder, or resume=True to go on with it"
     assert [other in line for line in refused] == [True, True, False]
     assert "of another model" in refused[2]
+
+
+def lenet(folder, epochs=1, seed=0, **settings):
+    seed_everything(0, verbose=False)
+    data = DataModule(Digits(), val_size=200, seed=seed)
+    parts = {"callbacks": {"dashboard": None}}
+    own = run.default_trainer(folder, max_epochs=epochs, accelerator="cpu", **parts)
+    model = models.LeNet(optimizer=config.make("optimizer/adam"))
+    return run.train(data, model, own, **settings)
+
+
+def test_a_run_from_python_is_the_commands(tmp_path, lab_train, lab_compare):
+    result = lenet("python")
+    both = ["data=digits", "seed=0", "trainer.accelerator=cpu", "trainer.callbacks.dashboard=null"]
+    assert lab_train(*both, "trainer.max_epochs=1", "hydra.run.dir=command").status == 0
+    assert folder.read_config(Path("python")) == folder.read_config(Path("command"))
+    stored = json.loads(Path("command/result.json").read_text())
+    assert (result["config_hash"], result["metrics"]) == (stored["config_hash"], stored["metrics"])
+    called = lab_compare("runs=[python,command]", "output=compared")
+    assert "has the settings and the seed of command" in " ".join(called.out.split())
+    repeats = ["--config-dir", "python", "--config-name", "config"]
+    assert lab_train(*repeats, "hydra.run.dir=repeated").status == 0
+    repeated = json.loads(Path("repeated/result.json").read_text())
+    assert repeated["metrics"] == result["metrics"]
+
+    # Continued by the command, and, of the command's, from Python.
+    assert lab_train("resume=python", "trainer.max_epochs=2").status == 0
+    lenet("command", epochs=2, resume=True)
+    assert lab_train(*both, "trainer.max_epochs=2", "hydra.run.dir=whole").status == 0
+    whole = models.read("whole/checkpoints/last.ckpt")
+    assert whole["epoch"] == 1
+    for each in ("python", "command"):
+        assert folder.read_config(Path(each)) == folder.read_config(Path("whole"))
+        continued = models.read(f"{each}/checkpoints/last.ckpt")["state_dict"]
+        assert all(torch.equal(value, continued[key]) for key, value in whole["state_dict"].items())
+    with pytest.raises(LabError, match=r"python: holds a run with other settings: data\.seed$"):
+        lenet("python", epochs=2, seed=1, resume=True)
+
+
+def invert(images):
+    return 255 - images
+
+
+class Shifted:
+    """Keeps something else than it was given."""
+
+    def __init__(self, amount):
+        self.amount = amount + 1
+
+    def __call__(self, images):
+        return images + self.amount
+
+
+def told(augment=None, seed=5, first=True, frozen=False, callbacks=None, **settings):
+    seed_everything(seed, verbose=False)
+    if not first:
+        torch.rand(1)
+    data = DataModule(Digits(), val_size=200, augment=augment)
+    model = MLP(hidden=(8,), **settings)
+    next(model.parameters()).requires_grad_(not frozen)
+    changes = {"callbacks": {"x": callbacks}} if callbacks else {}
+    made = {"monitor": "val/accuracy", **run._made[run.default_trainer("x", **changes)][0]}
+    return described(data, model, made)
+
+
+def test_what_a_run_is_made_of_is_written_as_conf_has_it(tmp_path):
+    affine = {"_target_": "mnist_lab.data.RandomAffine", "degrees": 10}  # as conf/augment/rotate
+    plain = told(RandomAffine(10), optimizer=partial(torch.optim.SGD, lr=np.float64(0.1)),
+                 scheduler=partial(schedules.onecycle, peak=0.5))  # fmt: skip
+    assert plain["seed"] == 5
+    assert plain["augment"] == plain["data"]["augment"] == affine
+    assert plain["model"]["hidden"] == [8]
+    assert plain["model"]["name"] == "mlp"
+    assert "in_channels" not in plain["model"]  # of which no file says anything
+    sgd = {"_target_": "torch.optim.SGD", "_partial_": True, "lr": 0.1, "momentum": 0,
+           "nesterov": False, "weight_decay": 0, "fused": None}  # fmt: skip
+    assert plain["optimizer"] == plain["model"]["optimizer"] == sgd
+    assert plain["scheduler"] == {
+        "_target_": "mnist_lab.models.schedules.onecycle", "_partial_": True,
+        "peak": 0.5, "warmup": 0.3, "cycle_momentum": True,
+    }  # fmt: skip
+    assert told(invert)["augment"] == {"_target_": f"{__name__}.invert", "_partial_": True}
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"augment": lambda images: images}, r"data\.augment: .*<lambda> is in no module"),
+        ({"augment": Shifted(1)}, "do not give the same objects again"),
+        ({"augment": torch.nn.Sequential(torch.nn.ReLU())}, "this Sequential was made from"),
+        ({"optimizer": lambda p: torch.optim.SGD(p, lr=0.1)}, r"model\.optimizer: .* no module"),
+        ({"callbacks": LearningRateMonitor()}, "trainer: a LearningRateMonitor is an object"),
+        ({"first": False}, "seed: with 5 the weights"),
+        ({"frozen": True}, "seed: with 5 the weights"),
+    ],
+)
+def test_what_plain_values_do_not_say_is_not_written(settings, reason):
+    with pytest.raises(ConfigError, match=reason):
+        told(**settings)
+
+
+def test_a_run_that_cannot_be_written_down_says_so(tmp_path, digits, caplog):
+    caplog.set_level("INFO", "mnist_lab")
+    own = L.Trainer(default_root_dir=tmp_path, max_epochs=1, accelerator="cpu", logger=False,
+                    enable_progress_bar=False, enable_model_summary=False)  # fmt: skip
+    run.train(digits, MLP(hidden=[8]), own)
+    assert not (tmp_path / "config.yaml").exists()
+    line = "No config.yaml, the run can be continued from Python only: the trainer is not of"
+    assert any(text.startswith(line) for text in caplog.messages)
+    runs, ((_, reason, _),) = gather.read([tmp_path])
+    assert not runs
+    stored = json.loads((tmp_path / "result.json").read_text())["metrics"]["test/accuracy"]
+    known = f"(no config.yaml): mlp on digits, test/accuracy {stored}"
+    assert reason == f"its settings are not known {known}"

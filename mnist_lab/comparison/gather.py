@@ -141,6 +141,11 @@ def read(folders: Iterable[Path]) -> tuple[list[Run], list[LeftOut]]:
 def _read(path: Path) -> Run | LeftOut:
     setup = None
     try:
+        if not (path / "config.yaml").exists() and (content := folder.read_result(path)):
+            told = f"{content.get('model')} on {content.get('dataset')}"
+            value = content["metrics"].get("test/accuracy")
+            return LeftOut(path, f"its settings are not known (no config.yaml): {told}, "
+                           f"test/accuracy {value}")  # fmt: skip
         plain = folder.read_config(path)
         seed, setup, comparable = _split(plain, path)
         content = folder.read_result(path)

@@ -54,7 +54,7 @@ class IDXSource(Source):
             raise ValueError(f"name={name!r} is not the name of a folder")
         if set(md5) != _ARCHIVES:  # nothing else is ever written
             raise ValueError(f"md5 must be of {', '.join(sorted(_ARCHIVES))}")
-        self.urls, self.md5, self.md5_extracted = urls, md5, md5_extracted or {}
+        self.urls, self.md5, self.md5_extracted = urls, md5, md5_extracted
 
     def prepare(self, root: Path, mirror: str | None) -> None:
         folder = root / self.name
@@ -112,8 +112,9 @@ class IDXSource(Source):
     def _known_md5(self, path: Path) -> str | None:
         """The published sum, else the one noted when the verified archive was extracted."""
         note = _note(path)
-        if path.name in self.md5_extracted or not note.exists():
-            return self.md5_extracted.get(path.name)
+        published = self.md5_extracted or {}
+        if path.name in published or not note.exists():
+            return published.get(path.name)
         return note.read_text(errors="replace").strip() or "empty"
 
     def _mirrored(self, mirror: str | None) -> list[str]:
@@ -147,11 +148,12 @@ class IDXSource(Source):
                 except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                     tried.append(f"  {url}: {error}")
                     continue
-                fault = self._fault(extracted, path.name, self.md5_extracted.get(path.name))
+                published = self.md5_extracted or {}
+                fault = self._fault(extracted, path.name, published.get(path.name))
                 if fault:
                     tried.append(f"  {url}: {fault}")
                     continue
-                if path.name not in self.md5_extracted:
+                if path.name not in published:
                     with whole(_note(path)) as note:
                         note.write(_md5(extracted) + "\n")
                 os.replace(extracted, path)

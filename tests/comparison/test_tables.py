@@ -235,7 +235,7 @@ def test_what_is_not_finished_or_not_whole_is_named_and_never_averaged_in(write_
         "nan": "damaged: result.json: accuracy or seconds.fit is no finite number",
         "null": "damaged: result.json: has no val/accuracy",
         "huge": "damaged: result.json: accuracy or seconds.fit is no finite number",
-        "no_config": "damaged: there is no run here (no config.yaml)",
+        "no_config": "its settings are not known (no config.yaml): lenet on digits, test/acc",
         "foreign": "damaged: config.yaml: not the configuration of a run",
         "seedless": "damaged: config.yaml: seed=None: not a seed",
         "classless": "damaged: result.json: has no per_class",
