@@ -117,18 +117,18 @@ def write_tables(folder: Path, found: Evaluation) -> None:
 
 def result_table(result: Result) -> str:
     """What a user wants to know of a result, for the console."""
-    table = Table("metric", "value", title=f"{result['model']} on {result['dataset']}")
+    table = Table("metric", "value")
     for name, value in result["metrics"].items():
         table.add_row(name, "-" if value is None else f"{value:.4f}")
     table.add_row("best epoch", f"{result['best_epoch'] + 1} of {result['epochs']}")
     table.add_row("fit", f"{result['seconds']['fit']:.1f} s")
     table.add_row("images per second", f"{result['images_per_second']:,.0f}")
-    return _text(table)
+    return f"{result['model']} on {result['dataset']}\n{_text(table)}"
 
 
 def layer_table(model: Classifier) -> str:
     """Every layer with its output shape for a batch of one, its parameters, and the totals."""
-    table = Table("layer", "output shape", "parameters", title=model.name)
+    table = Table("layer", "output shape", "parameters")
     outputs: list[int] = []
 
     def row(layer: nn.Module, inputs: Any, output: Any) -> None:
@@ -148,7 +148,7 @@ def layer_table(model: Classifier) -> str:
     table.add_section()
     table.add_row("total", "", f"{total:,}")
     memory = f"{total * 4 / 2**20:.2f} MiB of weights, {sum(outputs) * 4 / 2**10:.0f} KiB"
-    return f"{_text(table)}\n{memory} of outputs per image"
+    return f"{model.name}\n{_text(table)}\n{memory} of outputs per image"
 
 
 def _text(table: Table) -> str:

@@ -50,7 +50,8 @@ p { margin: .25rem 0; color: var(--muted); }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(8.5rem, 1fr));
   gap: .75rem; margin: 1.25rem 0; }
 .tiles div { padding: .7rem .9rem; border-radius: .5rem; background: var(--card); }
-.tiles b { display: block; font-size: 1.35rem; font-variant-numeric: tabular-nums; }
+.tiles b { display: block; white-space: nowrap; font-size: 1.35rem;
+  font-variant-numeric: tabular-nums; }
 .tiles div:first-child b { color: var(--accent); }
 .tiles span, th { color: var(--muted); font-size: .85rem; font-weight: normal; }
 .wide { overflow-x: auto; margin: .75rem 0; }
@@ -65,8 +66,10 @@ pre { overflow-x: auto; padding: 1rem; border-radius: .5rem; background: var(--c
   font-size: .8rem; line-height: 1.4; }
 @media (max-width: 40rem) { body { padding: 1rem .75rem 3rem; } h1 { font-size: 1.35rem; }
   th, td { padding-right: .5rem; } }
-@media print { body { max-width: none; padding: 0; } h2 { break-after: avoid; }
-  tr, .wide img { break-inside: avoid; } pre { white-space: pre-wrap; } }
+@media print { body { max-width: none; padding: 0; } h2, p { break-after: avoid; }
+  .tiles { grid-template-columns: repeat(auto-fit, minmax(6.5rem, 1fr)); }
+  .tiles div { padding: 0; }
+  .wide, tr { break-inside: avoid; } pre { white-space: pre-wrap; } }
 """
 
 

@@ -121,7 +121,7 @@ def _replace(folder: Path, new: Path) -> None:
 
 def show(numbers: Mapping[str, Any]) -> None:
     """The numbers on the console."""
-    table = Table("metric", "value", title=escape(report.evaluation_title(numbers)))
+    table = Table("metric", "value")
     low, high = numbers["accuracy_interval"]
     table.add_row("images", f"{numbers['images']:,}")
     for name, value in numbers["metrics"].items():
@@ -134,6 +134,7 @@ def show(numbers: Mapping[str, Any]) -> None:
         told = ("-" if value is None else f"{value:.4f}" for value in values)
         by_class.add_row(escape(name), *told, f"{support:,}")
     console = Console(width=None if Console().is_terminal else 100)
+    console.print(escape(report.evaluation_title(numbers)), highlight=False, soft_wrap=True)
     console.print(table, by_class)
     if numbers["without_disputed"] is not None:
         console.print(report.disputed(numbers), highlight=False)

@@ -304,11 +304,14 @@ def _report(sweep: Sweep) -> None:
     table = Table(title=Text(str(sweep.folder)), title_justify="left")
     for name in ("#", "job", sweep.monitor, test, "epochs", "fit s"):
         table.add_column(name, justify="left" if name == "job" else "right", overflow="fold")
-    table.add_column("")
+    if any(row[-1] for row in rows):
+        table.add_column("state", overflow="fold")
     finished = sum(order[0] == 0 for order, *_ in rows)
     for rank, (order, *cells) in enumerate(rows, 1):
         if not _LISTED < rank <= finished:
-            table.add_row(*map(Text, [str(rank) if order[0] == 0 else "-", *cells]))
+            table.add_row(
+                *map(Text, [str(rank) if order[0] == 0 else "-", *cells][: len(table.columns)])
+            )
     if finished > _LISTED:
         table.caption = Text(f"and {finished - _LISTED:,} finished jobs more")
     console = Console()

@@ -17,11 +17,12 @@ from mnist_lab import statistics
 from mnist_lab.comparison.answers import Told
 from mnist_lab.comparison.drawing import DPI
 from mnist_lab.comparison.gather import LeftOut
-from mnist_lab.comparison.report import Section, seconds_per_epoch
+from mnist_lab.comparison.report import Grid, Section, seconds_per_epoch
 from mnist_lab.comparison.settings import printable
 from mnist_lab.comparison.tables import Table
 from mnist_lab.files import whole
 
+MIN_NAME = 18  # what a name is given on the console, at least, before columns are left out
 MAX_LEFT_OUT = 20  # on the console and per page; the rest are counted
 
 
@@ -30,14 +31,7 @@ def say(console: Console, sections: Sequence[Section], left_out: Sequence[LeftOu
     for section in sections:
         console.print(Text(f"\n{section.title}", style="bold"))
         for grid in section.grids:
-            shown = RichTable(title=Text(grid.title), title_justify="left")
-            for name in grid.header:
-                shown.add_column(
-                    Text(name), justify="left" if name in ("group", "setting") else "right"
-                )
-            for row in grid.rows:
-                shown.add_row(*map(Text, row))
-            console.print(shown)
+            _say(console, grid)
         for told in (section.answers, section.classes):
             for line in [told.lead] * bool(told.lead) + [f"- {each}" for each in told.lines]:
                 console.print(Text(line))
@@ -45,6 +39,31 @@ def say(console: Console, sections: Sequence[Section], left_out: Sequence[LeftOu
             console.print(Text(line, style="dim"))
     for line in left_out_lines(left_out):
         console.print(Text(line), soft_wrap=True)  # a folder's name stays in one piece
+
+
+def _say(console: Console, grid: Grid) -> None:
+    """A table's leading columns, as many as fit: numbers are never cut, names are wrapped."""
+    shown = RichTable(title=Text(grid.title), title_justify="left")
+    room = console.width - 1
+    named = grid.header.index("group") if "group" in grid.header else 0
+    for place, name in enumerate(grid.header):
+        longest = max(len(row[place]) for row in grid.rows)
+        words = name.replace(" %", "_%").split()
+        width = min(longest, MIN_NAME) if place == named else max(longest, *map(len, words))
+        room -= width + 3  # with its border
+        if room < 0 and place > named:
+            break
+        if place == named:
+            shown.add_column(Text(name), overflow="fold")
+        else:
+            shown.add_column(Text(name), justify="right", width=width)
+    fitting = len(shown.columns)
+    for row in grid.rows:
+        shown.add_row(*map(Text, row[:fitting]))
+    console.print(shown)
+    if fitting < len(grid.header):
+        more = ", ".join(grid.header[fitting:])
+        console.print(Text(f"No room here for {more}: compare.html has them.", style="dim"))
 
 
 def left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:

@@ -1,12 +1,14 @@
 """A comparison's CSV, Markdown and HTML: what stands there, and that names stay names."""
 
 import csv
+import io
 import os
 import re
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from rich.console import Console
 from scipy import stats
 
 from mnist_lab.comparison import figures, gather, rendering
@@ -184,3 +186,22 @@ def test_the_page_fits_wide_and_narrow_screens_and_its_figures_are_as_large_as_i
             assert inside == pytest.approx(100 * drawn, abs=1)  # neither enlarged nor made small
             assert 0.8 * card < inside <= card
     page.close()
+
+
+@pytest.mark.parametrize("width", [40, 80, 140])
+def test_on_a_narrow_console_columns_are_left_out_and_nothing_is_cut(width, write_run, tmp_path):
+    for seed in range(3):
+        write_run(f"a{seed}", seed=seed, val=0.5 + seed / 10, test=0.9)
+        write_run(f"b{seed}", seed=seed, val=0.4, test=0.8, model__norm="a_norm_with_a_long_name")
+    sections = [Section.of(table) for table in arrange(*gather.read(gather.find([str(tmp_path)])))]
+    file = io.StringIO()
+    rendering.say(Console(file=file, width=width), sections, [])
+    said = file.getvalue()
+    assert max(map(len, said.splitlines())) <= width
+    assert "…" not in said
+    (board, *_) = sections[0].grids
+    for name in board.header[: 3 if width == 40 else 6 if width == 80 else None]:
+        cells = [row[board.header.index(name)] for row in board.rows]
+        if name != "group":  # which is wrapped
+            assert all(cell in said for cell in cells)
+    assert ("No room here for" in said) == (width < 140)
