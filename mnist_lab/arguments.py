@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
-from mnist_lab.config import ConfigError, hint, settings_of
+from mnist_lab.config import GROUPS, ConfigError, hint, settings_of
 
 _PATHS = {
     *("checkpoint", "input", "output", "runs", "resume", "init_from"),
@@ -25,8 +25,7 @@ _PATHS = {
 }
 _LISTS = {"checkpoint", "runs"}  # which may be several paths, [PATH,PATH]
 _SWEEP = {"-m", "--multirun"}
-# Groups whose settings are held against a class, and groups whose files set something of these.
-_CHECKED = ("data", "augment", "model", "optimizer", "scheduler", "trainer")
+# Groups whose files set something of those that describe an object.
 _OVER_OTHERS = ("experiment", "study", "search", "arm")
 
 
@@ -100,7 +99,7 @@ def add(error: Exception) -> bool:
     key, node = str(cause.full_key), cause.parent_node
     group, _, name = key.rpartition(".")
     places = [i for i, each in enumerate(sys.argv) if each.startswith(f"{key}=")]
-    if not places or key.partition(".")[0] not in _CHECKED:
+    if not places or key.partition(".")[0] not in GROUPS:
         return False
     mode = OmegaConf.select(node._get_root(), "hydra.mode")
     sweep = mode == RunMode.MULTIRUN or not _SWEEP.isdisjoint(sys.argv)
@@ -130,7 +129,7 @@ def add_to_jobs(loader: ConfigLoader, cfg: DictConfig, overrides: Sequence[Overr
     keys = [each.key_or_group for each in settings if not each.is_delete()]
     for key in dict.fromkeys(keys):
         first, (group, _, last) = key.partition(".")[0], key.rpartition(".")
-        if first not in _CHECKED or not group:
+        if first not in GROUPS or not group:
             continue
         deciding = (first, *_OVER_OTHERS)
         values = [

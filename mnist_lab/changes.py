@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,13 +10,12 @@ from omegaconf import OmegaConf
 
 from mnist_lab import config
 
-_GROUPS = ("data", "augment", "model", "optimizer", "scheduler", "trainer")
 # What `train.yaml` adds to a group: it stands elsewhere, or follows from the choice.
 _ADDED = {
     "data": {"seed", "augment"},
     "model": {"name", "num_classes", "optimizer", "scheduler"},
 }
-_NOT_SETTINGS = ("folder", "resume", "sweep", *_GROUPS)
+_NOT_SETTINGS = ("folder", "resume", "sweep", *config.GROUPS)
 
 
 def changed(plain: Mapping[str, Any]) -> dict[str, str]:
@@ -28,23 +28,24 @@ def changed(plain: Mapping[str, Any]) -> dict[str, str]:
     chosen = {key: name for each in defaults.pop("defaults") if isinstance(each, dict)
               for key, name in each.items()}  # fmt: skip
     found: dict[str, str] = {}
-    for group in _GROUPS:
+    for group in config.GROUPS:
         given = plain.get(group)
         if isinstance(given, Mapping):
             given = {k: v for k, v in given.items() if k not in _ADDED.get(group, ())}
-        choices = {name: dict(_differences(given, described, group))
-                   for name, described in _choices(group).items()}  # fmt: skip
-        name = min(choices, key=lambda each: (len(choices[each]), each != chosen[group]))
+        beside = {name: dict(_differences(given, described, group))
+                  for name, described in choices(group).items()}  # fmt: skip
+        name = min(beside, key=lambda each: (len(beside[each]), each != chosen[group]))
         if name != chosen[group]:
             found[group] = name
-        found |= choices[name]
+        found |= beside[name]
     rest = {key: value for key, value in plain.items() if key not in _NOT_SETTINGS}
     known = {key: value for key, value in defaults.items() if key in rest}
     return found | dict(_differences(rest, known, ""))
 
 
-def _choices(group: str) -> dict[str, Any]:
-    """What each file of a group says."""
+@cache
+def choices(group: str) -> dict[str, Any]:
+    """What each file of a group says, by its name."""
     found = {}
     for path in sorted(Path(config.CONF, group).glob("*.yaml")):
         content = _read(path)

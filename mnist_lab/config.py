@@ -58,8 +58,9 @@ INCIDENTAL: Mapping[str, tuple[str, ...]] = {
     "mnist_lab.data.Digits": ("root",),
 }
 
-# Groups whose files describe an object that `make` builds.
+# Groups whose files describe an object that `make` builds, and all that describe one.
 MADE = ("data", "augment", "model", "optimizer", "scheduler")
+GROUPS = (*MADE, "trainer")
 
 # Whose classes a stored configuration may name, and which functions.
 _PACKAGES = ("mnist_lab", "lightning", "torch", "torchvision.transforms")
@@ -347,11 +348,8 @@ def _parameters(target: Callable[..., Any]) -> tuple[dict[str, Any], set[str], A
     function = target.__init__ if inspect.isclass(target) else target
     try:
         hints = typing.get_type_hints(function)
-    except (
-        NameError,
-        TypeError,
-    ):  # annotations that exist for type checkers alone: names are checked still
-        hints = {}
+    except (NameError, TypeError):
+        hints = {}  # annotations that exist for type checkers alone: names are checked still
     known: dict[str, Any] = {}
     required = set()
     rest = None

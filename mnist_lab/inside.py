@@ -42,8 +42,8 @@ def embedding(model: Classifier, images: Tensor) -> Tensor:
     """What the last layer is given for images `(N, C, H, W)`: `(N, D)`, on the CPU.
 
     The last layer is the fully connected one or convolution that is used last; without any, it is
-    the images. Images that lie
-    close together here are alike to the network, which tells classes apart by a plane each.
+    the images. Images that lie close together here are alike to the network, which tells classes
+    apart by a plane each.
     """
     given: list[Tensor] = []
 

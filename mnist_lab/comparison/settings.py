@@ -3,13 +3,10 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from mnist_lab import config
+from mnist_lab.changes import choices
 from mnist_lab.figures.style import shortened
 
 MAX_LENGTH = 40  # of a value, as it is shown
@@ -76,24 +73,14 @@ _GROUPS = {"augment": "data", "optimizer": "model", "scheduler": "model"}
 def _by_choice(configs: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     """With the names that `conf/` has for choices, where all configurations have one unchanged."""
     for group, parent in _GROUPS.items():
-        names = [_choices(group).get(_json(each.get(group))) for each in configs]
+        known = {_json(config.whole_numbers(v)): name for name, v in choices(group).items()}
+        names = [known.get(_json(each.get(group))) for each in configs]
         if None not in names:
             configs = [
                 {**each, group: name, parent: {**each.get(parent, {}), group: name}}
                 for each, name in zip(configs, names, strict=True)
             ]
     return configs
-
-
-@cache
-def _choices(group: str) -> dict[str, str]:
-    """The names of a group's files by their content."""
-    found = {}
-    for path in sorted(Path(config.CONF, group).glob("*.yaml")):
-        content = OmegaConf.to_container(OmegaConf.load(path))
-        content = config.whole_numbers(content)
-        found[_json(content.get(group) if group in content else content)] = path.stem
-    return found
 
 
 def _json(value: Any) -> str:
