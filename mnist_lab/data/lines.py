@@ -86,12 +86,10 @@ def _erase(ink: Pixels, line: np.ndarray, columns: np.ndarray, reach: int) -> No
         ink[(line + side).clip(0, height - 1), columns] for side in (band[0] - 1, band[-1] + 1)
     )
     half = len(band) / 2
-    through = np.zeros((len(band), len(line)), np.float32)
-    for slant in range(-int(half) - 1, int(half) + 2):  # strokes up to half a right angle
-        both = np.minimum(np.roll(above, slant), np.roll(below, -slant))
-        for place, offset in enumerate(band - (band[0] + band[-1]) / 2):
-            moved = np.roll(both, -round(slant * offset / half))
-            np.maximum(through[place], moved, out=through[place])
+    slants = np.arange(-int(half) - 1, int(half) + 2)[:, None]  # to half a right angle
+    aside = np.round(slants * (band - band.mean()) / half).astype(int)
+    ends = ((columns + (aside + side)[..., None]) % len(line) for side in (-slants, slants))
+    through = np.minimum(*(x[end] for x, end in zip((above, below), ends, strict=True))).max(0)
     for offset, replaced in zip(band, through, strict=True):
         rows = line + offset
         inside = (rows >= 0) & (rows < height)

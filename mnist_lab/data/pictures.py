@@ -19,10 +19,10 @@ from mnist_lab.data.segmentation import find_digit
 
 MAX_PIXELS = 50_000_000
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
-_OTHER_SUFFIXES = (".jpe", ".jfif", ".heic", ".heif", ".avif")
+_OTHER_SUFFIXES = (".jpe", ".jfif", ".avif", ".heic", ".heif")
 _BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 _BRANDS = (b"ftyphei", b"ftypmif", b"ftypavi")  # HEIF and AVIF, from the fifth byte
-_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # others may start programs
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "AVIF")  # others may start programs
 _ENOUGH = 384  # pixels along the longer side, from which 20 are made
 # Pillow warns of sizes that are refused here.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
@@ -146,7 +146,7 @@ def to_mnist(pixels: Pixels) -> Bytes:
         raise ValueError("a blank picture, all of one colour")
     grey = greyscale(pixels)
     if max(grey.shape) < _ENOUGH / 4:
-        grey = grey.repeat(4, 0).repeat(4, 1)
+        grey = grey.repeat(2, 0).repeat(2, 1)
     else:
         grey = ndimage.gaussian_filter(grey, 0.7)  # less noise
     window = max(3, round(0.3 * min(grey.shape)) | 1)  # no stroke is wider
@@ -159,10 +159,14 @@ def to_mnist(pixels: Pixels) -> Bytes:
     ink = without_lines((ink - usual).clip(0), floor)
     where, thickness = find_digit(grey, ink, floor)
     near = ndimage.binary_dilation(where, iterations=1 + round(thickness / 2))
-    ink = np.where(near, ink, 0)
+    box = ndimage.find_objects(near.astype(int))[0]
+    ink, where = np.where(near, ink, 0)[box], where[box]
     reach = max(np.ptp(np.nonzero(where), axis=1)) / 5
     strokes = np.where(ink > np.percentile(ink[where], 98) / 2, ink, 0)
-    nearby, squares = (ndimage.gaussian_filter(x, reach) for x in (strokes, strokes**2))
+    nearby, squares = (
+        ndimage.gaussian_filter(x, reach, mode="constant", truncate=3)
+        for x in (strokes, strokes**2)
+    )
     ink *= nearby / (squares + 1e-6)
     fringed, _ = ndimage.label(ink > 0.1)  # less is paper, and what JPEG leaves around lines
     ink[~np.isin(fringed, np.unique(fringed[where & (ink > 0.1)]))] = 0

@@ -7,6 +7,7 @@ import numpy as np
 from mnist_lab.data.ink import Mask, Pixels, ink_on
 
 _AROUND = np.ones((3, 3))  # a pixel's eight neighbours
+_ALL_AROUND = 0.75  # of strokes it is nearly 1, where there is an edge alone 0.7 or less
 _LEAST = 0.05  # a score, below which no digit stands out
 
 Box = tuple[slice, slice]
@@ -50,7 +51,7 @@ def find_digit(grey: Pixels, ink: Pixels, floor: float) -> tuple[Mask, float]:
             if likely and not any(_frames(shape, other) for other in shapes):
                 best, best_labels = shape, labels
         level *= 1.5
-    if best is None or best_labels is None:
+    if best is None or best_labels is None or _beside(best, best_labels, grey) < _ALL_AROUND:
         raise ValueError("a picture in which no digit stands out")
     return _with_parts(best, best_labels, ink), best.thickness
 
@@ -90,13 +91,32 @@ def _shape(label: int, box: Box, labels: np.ndarray, grey: Pixels, ink: Pixels) 
     return _Shape(label, box, size, depth, thickness, score)
 
 
+def _beside(shape: _Shape, labels: np.ndarray, grey: Pixels) -> float:
+    """How much of its depth the ink differs by from what lies close beside it, all around.
+
+    Of a digit's strokes it is nearly all, of a shadow's or a table's edge, which has one such side,
+    half.
+    """
+    from scipy import ndimage
+
+    reach = int(np.clip(shape.thickness / 2, 2, max(2, shape.size / 12)))
+    around = _grown(shape.box, reach, labels.shape)
+    inside, local = labels[around] == shape.label, grey[around]
+    ring = ndimage.distance_transform_cdt(~inside, "chessboard") == reach
+    ink = ndimage.minimum_filter(np.where(inside, local, np.inf), 4 * reach + 1)
+    beside = (ink_on(local[ring], ink[ring]) / shape.depth).clip(0, 1)
+    return float(beside.mean()) if beside.size else 1.0  # a tight crop
+
+
 def _of_the_border(mask: Mask, box: Box, page: tuple[int, ...]) -> bool:
     """Whether it lies along a border, or goes from one to the other and isn't the whole page."""
     ends = [(side.start == 0, side.stop == n) for side, n in zip(box, page, strict=True)]
     sides = zip((mask[0], mask[-1], mask[:, 0], mask[:, -1]), (*ends[0], *ends[1]), strict=True)
     along = max((int(side.sum()) for side, at_border in sides if at_border), default=0)
     filled = all(m > 0.9 * n for m, n in zip(mask.shape, page, strict=True))
-    return along > 0.5 * max(mask.shape) or ((all(ends[0]) or all(ends[1])) and not filled)
+    line = along and min(mask.shape) < 0.1 * max(mask.shape)  # one that begins at the border
+    across = (all(ends[0]) or all(ends[1])) and not filled
+    return bool(line or across or along > 0.5 * max(mask.shape))
 
 
 def _frames(frame: _Shape, shape: _Shape) -> bool:

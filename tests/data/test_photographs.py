@@ -48,6 +48,8 @@ WITHOUT = {
     "a blank sheet": lambda page: page,
     "nothing but lines": ruled,
     "squares": lambda page: ruled(ruled(page).T[:, ::-1]).T[:300],
+    "a margin's line": lambda page: np.where(np.abs(np.arange(400) - 60) < 2, page - 90, page),
+    "a book's fold": lambda page: page * (1 - 0.7 * np.exp(-np.abs(np.arange(400) - 200) / 20)),
     "noise": lambda page: np.random.RandomState(0).uniform(0, 255, page.shape),
 }
 

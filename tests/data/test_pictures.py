@@ -117,7 +117,7 @@ def test_colours_of_printers_and_cameras(mode, digit, saved):
     assert np.abs(form.astype(int) - saved(picture)).mean() < 2
 
 
-@pytest.mark.parametrize("suffix", ["jpg", "bmp", "gif", "pgm", "ppm", "tif", "webp"])
+@pytest.mark.parametrize("suffix", ["jpg", "bmp", "gif", "pgm", "ppm", "tif", "webp", "avif"])
 def test_formats(suffix, digit, saved):
     form = saved(ImageOps.invert(big(digit)), f"x.{suffix}")
     reference = saved(ImageOps.invert(big(digit)))

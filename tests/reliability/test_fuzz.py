@@ -165,7 +165,7 @@ def test_open_images(data, path):
 @fuzz
 @given(
     data=st.binary(max_size=100)
-    | st.sampled_from(["PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP"])
+    | st.sampled_from(["PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "AVIF"])
     .map(picture)
     .flatmap(mutated)
 )
