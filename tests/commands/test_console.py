@@ -154,7 +154,8 @@ def test_a_run_on_a_terminal(columns, environment, tmp_path):
     assert status == 0
     run = tmp_path / "outputs" / LONG
     log = (run / "train.log").read_text()
-    lines = shown(output)
+    first, *lines = shown(output)
+    assert first == "Loading PyTorch and Lightning ..."  # before there is a log
     assert "\x1b" not in log
     assert not any(re.search(r"\[[0-9;]*m", line) for line in [*lines, *log.splitlines()])
     if environment:
