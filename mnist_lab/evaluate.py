@@ -183,7 +183,7 @@ def _data(
         elif settings.split == "test":
             found = {}
         if settings.split == "all":
-            found = {"val_size": 0, "train_size": None}
+            found = {"train_size": None}
         if stored not in ({}, found):
             raise FileOrSettingError(f"split={settings.split}: the checkpoints have different ones")
         stored = found
@@ -234,7 +234,8 @@ def _images(
     split = settings.split
     if split == "val" and not data.has_validation:
         raise FileOrSettingError("split=val: there are no validation images")
-    parts = [data.tensors(each) for each in (("train", "test") if split == "all" else (split,))]
+    every = ("train", "val", "test") if data.has_validation else ("train", "test")
+    parts = [data.tensors(each) for each in (every if split == "all" else (split,))]
     images, labels = map(torch.cat, zip(*parts, strict=True))
     if settings.inside is not None and not 0 <= settings.inside < len(images):
         raise FileOrSettingError(
