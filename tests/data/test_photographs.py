@@ -1,13 +1,14 @@
 """Digits found in photographs: shadows, lines, frames, tables and blots are not the digit."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from PIL import Image
 
-from mnist_lab import config, models, run
-from mnist_lab.data import DataModule, FileError
+from mnist_lab import models
+from mnist_lab.data import FileError
 from mnist_lab.data.ink import background, ink_is_light
 from mnist_lab.data.lines import without_lines
 from mnist_lab.data.pictures import read_picture
@@ -16,17 +17,17 @@ from tests.data import photographs
 
 @pytest.fixture(scope="module")
 def network(mnist_root, tmp_path_factory):
-    source = instantiate(OmegaConf.load(f"{config.CONF}/data/mnist.yaml").source, _convert_="all")
-    data = DataModule(source, root=str(mnist_root), train_size=12_000)
+    """One of 99 %, so that what goes wrong is the reader's."""
     folder = tmp_path_factory.mktemp("network") / "run"
-    run.train(data, models.LeNet(pool="max"), run.default_trainer(folder, max_epochs=2))
+    settings = ["experiment=speedrun", f"data.root={mnist_root}", f"hydra.run.dir={folder}"]
+    subprocess.run([sys.executable, "-m", "mnist_lab.train", *settings], check=True)
     return models.load(folder).eval()
 
 
 @pytest.mark.mnist
 @pytest.mark.parametrize("condition", photographs.CONDITIONS)
 def test_a_photograph_gets_its_digits_label(condition, network, mnist_root, tmp_path):
-    """Of 24 at least 21, where 95 of 100 are measured with a network of five epochs."""
+    """Of 24 at least 21: a reader that gets 95 of 100 right does so in 97 of 100 samples."""
     images, labels = photographs.painted(mnist_root / "mnist", condition, 24, seed=3)
     forms = photographs.read(images, tmp_path)
     assert photographs.right(network, forms, labels).sum() >= 21
