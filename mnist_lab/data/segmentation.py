@@ -141,10 +141,11 @@ def _with_parts(best: _Shape, labels: np.ndarray, ink: Pixels) -> Mask:
             and mask.sum() > 0.02 * area
             and np.median(ink[box][mask]) > 0.5 * best.depth
             and _thickness(mask) < 1.3 * best.thickness + 1
+            and mask.sum() < max(0.4 * max(mask.shape) ** 2, 0.08 * area)  # else a blot
         ):
             parts.append(label)
     ink_of_parts = np.isin(labels, parts)
-    close = ndimage.distance_transform_edt(~ink_of_parts) < 0.05 * best.size + 0.3 * best.thickness
+    close = ndimage.distance_transform_edt(~ink_of_parts) < 0.07 * best.size + 0.3 * best.thickness
     groups, _ = ndimage.label(close, _AROUND)
     row, column = (side.start for side in best.box)
     first = np.argwhere(labels[best.box] == best.label)[0]
