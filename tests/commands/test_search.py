@@ -160,7 +160,7 @@ def test_points_side_by_side(lab_train, tmp_path):
     [
         (["optimizer.lr=interval(0.1,0.2)", SPACE[1]], "is a search over"),
         ([*SPACE, "model.hidden=[8]"], "is a search over model.hidden=[16]; name this one"),
-        ([*SPACE, "mode=min"], "is a search over mode=max; name this one"),
+        ([*SPACE, "mode=min"], "mode=min: of val/accuracy more is better"),
         (["data.batch_size=32,64"], "is a sweep of"),
         ([*SPACE, "hydra.sweeper.n_trials=0"], "n_trials=0: must be a whole number from 1 on"),
         (["optimizer.lr=tag(log,interval(0,1))", SPACE[1]], "optimizer.lr=tag(log,interval(0,1))"),
