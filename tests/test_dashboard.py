@@ -398,7 +398,7 @@ def test_tensorboard_serves_all_of_it(address, runs):
     assert 20 < len(points["precision"]) == len(points["recall"]) <= 127
 
     text = json.loads(ask(address, "plugin/text/text", run=ONE, tag="configuration/text_summary"))
-    assert "optimizer.lr: 0.002" in text[0]["text"]
+    assert "\n  lr: 0.002\n" in text[0]["text"]
 
 
 def test_tensorboard_serves_hyperparameters_of_all_runs(address):
