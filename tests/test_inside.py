@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from mnist_lab import inside, models
+from mnist_lab import LabError, inside, models
 from mnist_lab.models import Classifier
 
 
@@ -71,7 +71,7 @@ def test_looking_inside_leaves_the_model_as_it_was():
     inside.feature_maps(model, image(3))
     assert all(module.training for module in model.modules())
     assert not any(module._forward_hooks for module in model.modules())
-    with pytest.raises(RuntimeError):
+    with pytest.raises(LabError, match="in_channels=3: the images have 2"):
         inside.feature_maps(model, image(2))
     assert all(module.training for module in model.modules())
     assert not any(module._forward_hooks for module in model.modules())
