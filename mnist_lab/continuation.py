@@ -151,7 +151,7 @@ class Beginning(Callback):
 def trained_epochs(trainer: L.Trainer) -> int:
     """How many epochs there were, the last one included."""
     # Where all had been trained before, Lightning's `current_epoch` doesn't count the last.
-    return int(trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]  # it has
+    return int(trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]  # a FitLoop's, always
 
 
 def ended_by(trainer: L.Trainer) -> str:

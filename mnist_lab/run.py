@@ -178,7 +178,7 @@ def train(
         checkpoint.init_from(model, init_from)
     folder.mkdir(parents=True, exist_ok=True)
     _append_to_dashboard(trainer, done)
-    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
     if plain is not None and not quick:
         callbacks.append(Beginning(folder, plain))
     callbacks.sort(key=lambda each: isinstance(each, LastCheckpoint))  # it holds the others' states
@@ -207,7 +207,7 @@ def train(
     found = None
     if test:
         predictions = Predictions()
-        trainer.callbacks.append(predictions)  # type: ignore[attr-defined]
+        trainer.callbacks.append(predictions)  # type: ignore[attr-defined]  # likewise
         test_start = time.perf_counter()
         with _misconfigured():
             trainer.test(model, datamodule=data, verbose=False)
@@ -316,7 +316,7 @@ def _check(data: DataModule, model: Classifier, trainer: L.Trainer, test: bool) 
     if data.batch_size == 1 and any(isinstance(m, _BatchNorm) for m in model.modules()):
         raise LabError("data.batch_size=1: batch normalisation needs two images at least")
     known = [f"val/{name}" for name in model.metrics]
-    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint | EarlyStopping):
             monitor = callback.monitor
@@ -357,8 +357,9 @@ def _append_to_dashboard(trainer: L.Trainer, step: int) -> None:
 
 def _train_without_validation(trainer: L.Trainer) -> None:
     log.info("No validation split: no early stopping, and the last checkpoint is the best.")
-    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    trainer.callbacks = [c for c in callbacks if not isinstance(c, EarlyStopping)]  # type: ignore[attr-defined]
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
+    kept = [each for each in callbacks if not isinstance(each, EarlyStopping)]
+    trainer.callbacks = kept  # type: ignore[attr-defined]  # set by the Trainer
     trainer.limit_val_batches = 0
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):
@@ -367,7 +368,7 @@ def _train_without_validation(trainer: L.Trainer) -> None:
 
 def _seconds(trainer: L.Trainer, start: float) -> float:
     """Spent in `Trainer.fit`, in earlier processes of a continued run, too."""
-    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
     earlier = sum(c.earlier_seconds for c in callbacks if isinstance(c, LastCheckpoint))
     return time.perf_counter() - start + earlier
 
