@@ -30,9 +30,10 @@ def _compare(runs: list[str], output: str | None) -> None:
     from rich.console import Console
 
     from mnist_lab.comparison import gather
-    from mnist_lab.comparison.tables import arrange
 
-    finished, left_out = gather.read(gather.find(runs))
+    folders = gather.find(runs)
+    print(f"Reading {len(folders):,} run{'s' * (len(folders) != 1)} ...", flush=True)
+    finished, left_out = gather.read(folders)
     if not finished:
         first = left_out[0]
         raise gather.ComparisonError(
@@ -42,6 +43,7 @@ def _compare(runs: list[str], output: str | None) -> None:
     from mnist_lab.comparison import rendering
     from mnist_lab.comparison.report import Section
     from mnist_lab.comparison.settings import printable
+    from mnist_lab.comparison.tables import arrange
 
     tables = arrange(finished, left_out)
     sections = [Section.of(table) for table in tables]

@@ -135,7 +135,8 @@ def lead(table: Table, compared: Sequence[Compared]) -> str:
         if single:
             seeds = f"one seed alone of {_listed(single)}"
             said.append(f"{seeds}, so there is no interval" + " there" * ("1" not in single))
-    return f"Against {first.name}{place} in {table.split}/{table.quantity}; {'; '.join(said)}:"
+    of_what = f"Against {first.name}{place} in {table.split}/{table.quantity}"
+    return "; ".join([of_what, *said]) + ":"
 
 
 def difference(one: Group, other: Group) -> Difference:

@@ -210,28 +210,31 @@ def recalls(
     width: float = WIDE,
 ) -> Figure:
     """Mean recalls in percent `(groups, classes)`: a column a group under its number, in which
-    colour shows what is missed; a row a class."""
-    matrix = np.asarray(values, dtype=float).T
+    colour shows what is missed; a row a class. Columns that don't fit stand below the others."""
+    missed = 100 - np.asarray(values, dtype=float).T
     shown = shortened(classes, 40 if width > 6 else 14)
     left = width_of(shown, TEXT) + 0.5
-    cell = min(0.9, (width - left - 0.1) / len(names))
-    figure = Figure(figsize=(width, 0.65 + 0.27 * len(shown)), layout="constrained")
-    axes = figure.add_subplot()
-    missed = axes.imshow(100 - matrix, cmap="Oranges", vmin=0, aspect="auto")
-    size = min(_SMALL, 72 * 0.9 * cell / (width_of(["100.0"], 1.0) * 72))
-    for row, column in np.ndindex(*matrix.shape):
-        there = np.isfinite(matrix[row, column])
-        color = ink_on(missed.to_rgba(100 - matrix[row : row + 1, column])[0]) if there else "black"
-        text = f"{matrix[row, column]:.1f}" if there else "-"
-        axes.text(column, row, text, ha="center", va="center", size=size,
-                  color=color)  # fmt: skip
-    axes.set_xlim(-0.5, max(len(names), (width - left) / cell) - 0.5)
-    axes.set_xticks(range(len(names)), [str(i + 1) for i in range(len(names))], weight="bold")
-    axes.set_yticks(range(len(shown)), shown, parse_math=False)
-    axes.tick_params(length=0, labeltop=True, labelbottom=False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.set_ylabel("class", size=TEXT)
+    narrowest = width_of(["100.0"], _SMALL) + 0.06
+    blocks = -(-len(names) // max(1, int((width - left - 0.1) / narrowest)))
+    columns = -(-len(names) // blocks)
+    cell = min(0.9, (width - left - 0.1) / columns)
+    figure = Figure(figsize=(width, (0.65 + 0.27 * len(shown)) * blocks), layout="constrained")
+    for block, axes in enumerate(figure.subplots(blocks, squeeze=False).flat):
+        first, last = block * columns, min(len(names), (block + 1) * columns)
+        image = axes.imshow(missed[:, first:last], cmap="Oranges", aspect="auto", vmin=0,
+                            vmax=np.nanmax(missed, initial=0))  # fmt: skip
+        for row, column in np.ndindex(len(shown), last - first):
+            cells = missed[row, first + column : first + column + 1]
+            there = bool(np.isfinite(cells[0]))
+            axes.text(column, row, f"{100 - cells[0]:.1f}" if there else "-", ha="center",
+                      va="center", size=_SMALL,
+                      color=ink_on(image.to_rgba(cells)[0]) if there else "black")  # fmt: skip
+        axes.set_xlim(-0.5, max(columns, (width - left) / cell) - 0.5)
+        axes.set_xticks(range(last - first), map(str, range(first + 1, last + 1)), weight="bold")
+        axes.set_yticks(range(len(shown)), shown, parse_math=False)
+        axes.tick_params(length=0, labeltop=True, labelbottom=False)
+        axes.spines[:].set_visible(False)
+        axes.set_ylabel("class", size=TEXT)
     _legend(figure, _numbered(names), (), title)
     return figure
 
@@ -328,6 +331,6 @@ def _numbered(names: Sequence[str]) -> list[str]:
 
 def _wrapped(name: str, inches: float) -> str:
     """In lines of that width; a dollar is no formula."""
-    letters = max(8, int(len(name) * inches / max(inches, width_of([name], TEXT))))
-    told = textwrap.wrap(name, letters, break_on_hyphens=False)
-    return "\n".join(told or [""]).replace("$", r"\$")
+    share = min(1.0, inches / max(0.01, width_of([name], TEXT)))
+    lines = textwrap.wrap(name, max(8, int(len(name) * share)), break_on_hyphens=False)
+    return "\n".join(lines).replace("$", r"\$")

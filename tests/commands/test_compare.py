@@ -17,6 +17,7 @@ def test_a_sweep_is_compared_in_its_folder(lab_train, lab_compare, tmp_path):
     before = set(tmp_path.iterdir())
     called = lab_compare("runs=sweep")
     assert called.status == 0, called.err
+    assert called.out.splitlines()[0] == "Reading 6 runs ..."
     assert "paired over 3 seeds" in called.out
     for hidden in ("[16]", "[4]"):
         results = [

@@ -54,8 +54,10 @@ def test_names_neither_overlap_nor_leave_the_page(count, name, width):
     rendered(figures.curves(names, history, [None] * count, "accuracy", width=width))
     drawn = rendered(figures.recalls(names, [f"{LONG}{i}" for i in range(30)],
                                      np.full((count, 30), 98.0), width=width))  # fmt: skip
-    assert not overlapping(ticks(drawn.axes[0].yaxis))
-    assert drawn.axes[0].bbox.height / drawn.dpi > 30 * 0.2  # room for a line of text a class
+    for axes in drawn.axes:
+        assert not overlapping(ticks(axes.yaxis))
+        assert not overlapping(axes.texts[:12])  # of the first row
+        assert axes.bbox.height / drawn.dpi > 30 * 0.2  # room for a line of text a class
 
 
 def test_groups_show_each_run_its_mean_and_interval_best_on_top():
@@ -94,6 +96,15 @@ def test_recalls_write_each_value_into_its_cell_a_row_a_class():
                        (2, 1): "94.4"}  # fmt: skip
     assert axes.images[0].get_array()[2, 1] == pytest.approx(5.56)
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "2"]
+
+
+def test_columns_of_recalls_that_a_phone_has_no_room_for_stand_below_the_others():
+    drawn = figures.recalls(list("abcdefg"), ["0"], 90 + np.arange(7)[:, None], width=3.4)
+    first, second = drawn.axes
+    assert [text.get_text() for text in first.texts] == ["90.0", "91.0", "92.0", "93.0"]
+    assert [text.get_text() for text in second.texts] == ["94.0", "95.0", "96.0"]
+    assert [label.get_text() for label in second.get_xticklabels()] == ["5", "6", "7"]
+    assert [axes.images[0].get_clim() for axes in drawn.axes] == [(0, 10)] * 2
 
 
 def test_a_recall_of_no_images_is_a_dash():

@@ -75,7 +75,7 @@ def test_page_is_one_file_without_script_or_network(write_run, written):
     names = [tag for tag, _ in page.tags]
     assert not {"script", "link", "iframe", "a"} & set(names)
     images = [attrs["src"] for tag, attrs in page.tags if tag == "img"]
-    assert len(images) == 5
+    assert len(images) == 2 * 5  # for a page and for a phone
     assert all(source.startswith("data:image/png;base64,") for source in images)
     assert EVIL in page.text
     (policy,) = (a["content"] for t, a in page.tags if a.get("http-equiv"))
@@ -176,7 +176,8 @@ def test_the_page_fits_wide_and_narrow_screens_and_its_figures_are_as_large_as_i
         fits = "() => document.documentElement.scrollWidth <= document.documentElement.clientWidth"
         assert page.evaluate(fits)
         shown = page.evaluate(
-            "[...document.images].map(x => [x.clientWidth, x.closest('figure').clientWidth])"
+            "[...document.images].filter(x => x.clientWidth)"
+            ".map(x => [x.clientWidth, x.closest('figure').clientWidth])"
         )
         assert len(shown) == (4 if count == 2 else 5)
         text = 100 / 72 * figures.TEXT  # pixels of an inch's hundred
@@ -185,6 +186,9 @@ def test_the_page_fits_wide_and_narrow_screens_and_its_figures_are_as_large_as_i
         for inside, card in shown:
             assert inside == pytest.approx(100 * drawn, abs=1)  # neither enlarged nor made small
             assert 0.8 * card < inside <= card
+    page.emulate_media(media="print")  # from a phone, too, the page's figures are printed
+    classes = page.evaluate("[...document.images].filter(x => x.clientWidth).map(x => x.className)")
+    assert classes == ["for-page"] * len(shown)
     page.close()
 
 
