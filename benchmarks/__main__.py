@@ -24,10 +24,12 @@ from benchmarks.sides import (
     known_recipe,
     settings,
 )
-from mnist_lab import config, run
-from mnist_lab.dashboard import Dashboard
 from mnist_lab.data import DataModule
 from mnist_lab.data.sources import Source, Split
+from mnist_lab.reports.dashboard import Dashboard
+from mnist_lab.settings import signatures
+from mnist_lab.training import run
+from mnist_lab.training.trainer import quieten
 
 MLP = ("model=mlp", "model.hidden=[128,64]", "model.norm=after", "model.dropout=0")
 BARE = "bare loop, tensors in memory"
@@ -65,12 +67,12 @@ def against_templates(folder: Path, *common: str) -> Iterator[Row]:
 
 
 def speedrun(folder: Path, *common: str) -> Iterator[Row]:
-    data: DataModule = config.build(settings(folder, "data.val_size=0", *common))["data"]
+    data: DataModule = signatures.build(settings(folder, "data.val_size=0", *common))["data"]
     data.tensors("train"), data.tensors("test")
 
     def ours() -> float:
         with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
-            built = config.build(settings(Path(fresh), "experiment=speedrun", *common))
+            built = signatures.build(settings(Path(fresh), "experiment=speedrun", *common))
             data.batch_size = built["data"].batch_size
             seconds = run.train(data, built["model"], built["trainer"])["seconds"]
         return float(seconds["fit"] + seconds["test"])
@@ -87,7 +89,7 @@ def dashboard(folder: Path, *common: str) -> Iterator[Row]:
 
     def with_it() -> float:
         with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
-            built = config.build(settings(Path(fresh), *short))
+            built = signatures.build(settings(Path(fresh), *short))
             callbacks = built["trainer"].callbacks
             place = next(i for i, each in enumerate(callbacks) if isinstance(each, Dashboard))
             callbacks[place] = clock = TimedDashboard(callbacks[place].pictures_every)
@@ -100,7 +102,7 @@ def dashboard(folder: Path, *common: str) -> Iterator[Row]:
 
 
 def prediction(folder: Path, *common: str) -> Iterator[Row]:
-    built = config.build(settings(folder, "model=lenet", "data.val_size=0", *common))
+    built = signatures.build(settings(folder, "model=lenet", "data.val_size=0", *common))
     images = built["data"].tensors("train")[0][:50000]
     model = built["model"].to(images.device).eval()
     with torch.no_grad():
@@ -238,7 +240,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("outputs/benchmarks"))
     given = parser.parse_args()
     warnings.simplefilter("ignore")
-    run.quieten()
+    quieten()
     logging.disable(logging.INFO)
     common = [f"trainer.accelerator={given.device}"]
     print(machine(given.device), HEAD, sep="\n\n", flush=True)

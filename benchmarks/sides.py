@@ -17,22 +17,25 @@ from torch.utils.data import DataLoader, Subset
 from torchmetrics.classification import MulticlassAccuracy
 from torchvision import datasets, transforms
 
-from mnist_lab import command, config, run
-from mnist_lab.dashboard import Dashboard
+from mnist_lab.cli.names import register_resolvers
 from mnist_lab.data import DataModule
 from mnist_lab.data.loader import TensorLoader
 from mnist_lab.models import Classifier
 from mnist_lab.models.checkpoint import CheckpointIO
+from mnist_lab.reports.dashboard import Dashboard
+from mnist_lab.settings import signatures
+from mnist_lab.settings.conf import CONF, in_folder, to_plain
+from mnist_lab.training import run
 
-command.register_resolvers()
+register_resolvers()
 _NO_STOPPING = "trainer.callbacks.early_stopping=null"  # there is nothing to go by
 
 
 def settings(folder: Path, *overrides: str) -> dict[str, Any]:
     """What the command would build from these settings."""
-    with initialize_config_dir(config.CONF, version_base="1.3"):
+    with initialize_config_dir(CONF, version_base="1.3"):
         cfg = compose("train", [f"folder={folder}", "model.name=model", *overrides])
-    return config.in_folder(config.to_plain(cfg), folder)
+    return in_folder(to_plain(cfg), folder)
 
 
 class EpochSeconds(L.Callback):
@@ -51,11 +54,11 @@ class Ours:
     def __init__(self, folder: Path, *overrides: str, data: DataModule | None = None) -> None:
         self.folder = folder
         self.overrides = ("data.val_size=0", "trainer.max_epochs=1", _NO_STOPPING, *overrides)
-        self.data: DataModule = data or config.build(settings(folder, *self.overrides))["data"]
+        self.data: DataModule = data or signatures.build(settings(folder, *self.overrides))["data"]
         self.data.tensors("train")
 
     def __call__(self) -> float:
-        built = config.build(settings(self.folder, *self.overrides))
+        built = signatures.build(settings(self.folder, *self.overrides))
         trainer: L.Trainer = built["trainer"]
         trainer.callbacks.append(clock := EpochSeconds())
         trainer.strategy.checkpoint_io = CheckpointIO()
@@ -68,7 +71,7 @@ class Bare:
     """The loop that one writes by hand: float images in memory, nothing recorded."""
 
     def __init__(self, ours: Ours) -> None:
-        model: Classifier = config.build(settings(ours.folder, *ours.overrides))["model"]
+        model: Classifier = signatures.build(settings(ours.folder, *ours.overrides))["model"]
         images, self.labels = ours.data.tensors("train")
         with torch.no_grad():
             self.images = torch.cat([model.preprocess(part) for part in images.split(1000)])
@@ -152,7 +155,7 @@ class Templates:
     """An epoch the way of the templates, with torchvision's MNIST and its best worker count."""
 
     def __init__(self, ours: Ours, count: int) -> None:
-        model: Classifier = config.build(settings(ours.folder, *ours.overrides))["model"]
+        model: Classifier = signatures.build(settings(ours.folder, *ours.overrides))["model"]
         steps = [transforms.ToTensor(), transforms.Normalize((0.1307,), (0.3081,))]
         if model.image_size != 28:
             steps.insert(0, transforms.Resize(model.image_size))

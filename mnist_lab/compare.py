@@ -5,12 +5,16 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from mnist_lab import LabError, command, config
+from mnist_lab import LabError
+from mnist_lab.cli import command
+from mnist_lab.cli.names import moment, register_resolvers
+from mnist_lab.settings import signatures
+from mnist_lab.settings.conf import CONF
 
-command.register_resolvers()
+register_resolvers()
 
 
-@hydra.main(version_base="1.3", config_path=config.CONF, config_name="compare")
+@hydra.main(version_base="1.3", config_path=CONF, config_name="compare")
 def main(cfg: DictConfig) -> None:
     """Read, compare, print, write."""
     _compare(_texts(cfg.runs), cfg.output)
@@ -20,7 +24,7 @@ def _texts(runs: object) -> list[str]:
     found = OmegaConf.to_container(runs) if OmegaConf.is_list(runs) else [runs]
     assert isinstance(found, list)
     if not found or not all(isinstance(each, str) and each for each in found):
-        raise config.ConfigError(
+        raise signatures.ConfigError(
             f"runs={runs}: name a folder of runs, several, or patterns: runs=outputs/sweeps/NAME"
         )
     return found
@@ -41,9 +45,9 @@ def _compare(runs: list[str], output: str | None) -> None:
             f"{first.folder}: {first.reason}"
         )
     from mnist_lab.comparison import rendering
-    from mnist_lab.comparison.report import Section
-    from mnist_lab.comparison.settings import printable
-    from mnist_lab.comparison.tables import arrange
+    from mnist_lab.comparison.columns import arrange
+    from mnist_lab.comparison.page import Section
+    from mnist_lab.comparison.varied import printable
 
     tables = arrange(finished, left_out)
     sections = [Section.of(table) for table in tables]
@@ -65,7 +69,7 @@ def _compare(runs: list[str], output: str | None) -> None:
 
 
 def _new() -> str:
-    return f"outputs/comparisons/{command.moment()}"
+    return f"outputs/comparisons/{moment()}"
 
 
 if __name__ == "__main__":

@@ -10,16 +10,21 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mnist_lab import FileOrSettingError, LabError, command, config
-from mnist_lab.files import left_behind
+from mnist_lab import FileOrSettingError, LabError
+from mnist_lab.cli import command
+from mnist_lab.cli.names import moment, register_resolvers
+from mnist_lab.settings import signatures
+from mnist_lab.settings.conf import CONF
+from mnist_lab.settings.roles import INCIDENTAL
+from mnist_lab.system.files import left_behind
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from mnist_lab.data import DataModule, Transform
-    from mnist_lab.trained import Trained
+    from mnist_lab.runs.trained import Trained
 
-command.register_resolvers()
+register_resolvers()
 _SPLIT = ("val_size", "train_size", "split_seed")  # what a division into train and val goes by
 _FILES = {"evaluation.json", "predictions.csv", "per_class.csv", "report.html", "figures"}
 
@@ -41,7 +46,7 @@ class Settings:
     disputed: dict[str, dict[str, list[int]]]
 
 
-@hydra.main(version_base="1.3", config_path=config.CONF, config_name="evaluate")
+@hydra.main(version_base="1.3", config_path=CONF, config_name="evaluate")
 def main(cfg: DictConfig) -> None:
     """Evaluate as composed; table, files and figures into `output`."""
     hydra_config = HydraConfig.get()
@@ -58,7 +63,7 @@ def main(cfg: DictConfig) -> None:
 def _evaluate(cfg: DictConfig) -> None:
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in ("data", "augment")])
     plain: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
-    config.check(plain, Settings)
+    signatures.check(plain, Settings)
     settings = Settings(**plain)
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
@@ -66,7 +71,7 @@ def _evaluate(cfg: DictConfig) -> None:
             raise FileOrSettingError(f"output={settings.output}: -m gives each a folder of its own")
         new = hydra_config.runtime.output_dir
     else:
-        new = f"outputs/evaluations/{command.moment()}"
+        new = f"outputs/evaluations/{moment()}"
     folder = Path(settings.output or new)
     _refuse_taken(folder, settings.overwrite)
     if not 0 <= settings.seed < 2**32:
@@ -79,8 +84,9 @@ def _evaluate(cfg: DictConfig) -> None:
         raise FileOrSettingError("inside looks into one network: name one checkpoint")
 
     command.say_loading()
-    from mnist_lab import pictures, scorecard, trained
-    from mnist_lab.evaluation import evaluate
+    from mnist_lab.models.ensemble import evaluate
+    from mnist_lab.reports import evaluations, gallery
+    from mnist_lab.runs import trained
 
     members = [trained.load(path, settings.device, settings.trust) for path in paths]
     classes = members[0].classes
@@ -107,13 +113,13 @@ def _evaluate(cfg: DictConfig) -> None:
         "augment": cfg.augment and OmegaConf.to_container(cfg.augment, resolve=True),
         "seed": settings.seed,
         "inside": settings.inside,
-        **scorecard.content(found, disputed),
+        **evaluations.content(found, disputed),
     }
-    drawn = pictures.of_predictions(images.cpu(), found)
+    drawn = gallery.of_predictions(images.cpu(), found)
     if settings.inside is not None:
-        drawn |= pictures.of_network(models[0], images[settings.inside], found.classes)
-    scorecard.write(folder, content, found, drawn, settings.overwrite)
-    scorecard.show(content)
+        drawn |= gallery.of_network(models[0], images[settings.inside], found.classes)
+    evaluations.write(folder, content, found, drawn, settings.overwrite)
+    evaluations.show(content)
     print(f"Evaluation: {folder}")
 
 
@@ -201,11 +207,11 @@ def _data(
     for key in OmegaConf.missing_keys(cfg):  # with the whole key, which to_container doesn't say
         raise FileOrSettingError(f"{key}: a value is missing")
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    config.check(plain["data"], DataModule, "data.")
+    signatures.check(plain["data"], DataModule, "data.")
     if plain["augment"] is not None and "_target_" not in plain["augment"]:
         key = next(iter(plain["augment"]))  # in a sweep over choices, of which this is none
-        raise config.ConfigError(f"augment.{key}: no such setting of augment=none")
-    built = config.build({key: plain[key] for key in ("data", "augment")})
+        raise signatures.ConfigError(f"augment.{key}: no such setting of augment=none")
+    built = signatures.build({key: plain[key] for key in ("data", "augment")})
     return built["data"], built["augment"]
 
 
@@ -214,7 +220,7 @@ def _use_root(cfg: DictConfig, roots: list[Any]) -> None:
 
     Of other datasets a checkpoint doesn't say where their files are fetched to.
     """
-    if not roots or "root" in config.INCIDENTAL.get(cfg.data.source._target_, ()):
+    if not roots or "root" in INCIDENTAL.get(cfg.data.source._target_, ()):
         return
     root = roots[0]
     if any(other != root for other in roots):

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from mnist_lab import FileOrSettingError, command, config
+from mnist_lab import FileOrSettingError
+from mnist_lab.cli import command
+from mnist_lab.cli.names import register_resolvers
+from mnist_lab.settings import signatures
+from mnist_lab.settings.conf import CONF
 
 if TYPE_CHECKING:
     import polars as pl
@@ -17,15 +21,15 @@ if TYPE_CHECKING:
 
     from mnist_lab.models import Classifier
 
-command.register_resolvers()
+register_resolvers()
 
 
-@hydra.main(version_base="1.3", config_path=config.CONF, config_name="predict")
+@hydra.main(version_base="1.3", config_path=CONF, config_name="predict")
 def main(cfg: DictConfig) -> None:
     """Predictions as composed, into `output`."""
     settings: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     command.say_loading()
-    config.check(settings, predict)
+    signatures.check(settings, predict)
     predict(**settings)
 
 
@@ -70,10 +74,10 @@ def predict(
 
     from tqdm import tqdm
 
-    from mnist_lab import predictions, trained
     from mnist_lab.data.inputs import image_ids, open_images
-    from mnist_lab.files import whole
-    from mnist_lab.likeness import Remedies
+    from mnist_lab.runs import predictions, trained
+    from mnist_lab.runs.likeness import Remedies
+    from mnist_lab.system.files import whole
 
     network = trained.load(checkpoint, device, trust)
     model, classes = network.model, network.classes

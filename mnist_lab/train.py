@@ -12,27 +12,35 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mnist_lab import Diverged, LabError, command, config, processes, sweep
+from mnist_lab import Diverged, LabError
+from mnist_lab.cli import command, sweeps
+from mnist_lab.cli.names import as_typed, register_resolvers
+from mnist_lab.runs.trust import vouch
+from mnist_lab.settings import signatures
+from mnist_lab.settings.conf import CONF, in_folder, to_plain
+from mnist_lab.settings.roles import mode_of
+from mnist_lab.system import processes
+from mnist_lab.system.log import console_for_warnings
 
 log = logging.getLogger(__name__)
 _started: float | None = time.perf_counter()  # of the process, for the first job in it
-command.register_resolvers()
+register_resolvers()
 
 
 def main() -> None:
     """One run, or a sweep and the table of its jobs."""
-    with sweep.reported():
+    with sweeps.reported():
         _main()
 
 
-@hydra.main(version_base="1.3", config_path=config.CONF, config_name="train")
+@hydra.main(version_base="1.3", config_path=CONF, config_name="train")
 def _main(cfg: DictConfig) -> float | None:
     """One run as composed, or as stored in `resume`; its monitored value."""
     raw = OmegaConf.to_container(cfg)
     if isinstance(raw, dict) and raw.get("folder") == "${folder}":  # a run's config.yaml, repeated
         cfg.folder = HydraConfig.get().runtime.output_dir
     try:
-        with sweep.job(cfg) as gpu:
+        with sweeps.job(cfg) as gpu:
             result, monitor = _run(cfg, gpu)
     except (LabError, OmegaConfBaseException):
         _leave_no_trace(Path(cfg.folder))
@@ -46,7 +54,7 @@ def _main(cfg: DictConfig) -> float | None:
 def _run(cfg: DictConfig, gpu: int | None) -> tuple[dict[str, Any], str]:
     """The run's result, found in its folder or made now, and the name of its monitored value."""
     global _started  # here: a launcher's workers get a copy of the function above
-    from mnist_lab import folder as run_folder
+    from mnist_lab.runs import folder as run_folder
 
     started, _started = _started, None
     folder = Path(cfg.folder)
@@ -59,35 +67,38 @@ def _run(cfg: DictConfig, gpu: int | None) -> tuple[dict[str, Any], str]:
         if cfg.resume is not None:
             plain = run_folder.continued(folder, _changes(cfg))
             if not OmegaConf.is_list(cfg.trust):
-                raise config.ConfigError(f"trust={cfg.trust}: should be a list, [PACKAGE]")
-            config.vouch(plain, tuple(cfg.trust))
+                raise signatures.ConfigError(f"trust={cfg.trust}: should be a list, [PACKAGE]")
+            vouch(plain, tuple(cfg.trust))
         else:
-            left_out = config.leave_out(cfg, command.as_typed(HydraConfig.get().overrides.task))
-            plain = config.to_plain(cfg)
-        settings = config.in_folder(plain, folder)
+            left_out = signatures.leave_out(cfg, as_typed(HydraConfig.get().overrides.task))
+            plain = to_plain(cfg)
+        settings = in_folder(plain, folder)
         if gpu is not None:
             settings["trainer"]["devices"] = [gpu]
 
         from lightning.pytorch import seed_everything
 
-        from mnist_lab import run
+        from mnist_lab.training import run
+        from mnist_lab.training.trainer import quieten
 
-        run.quieten()
-        config.check(settings, run.Settings)
-        config.mode_of(settings["monitor"], settings["mode"])
+        quieten()
+        signatures.check(settings, run.Settings)
+        mode_of(settings["monitor"], settings["mode"])
         if not 0 <= settings["seed"] < 2**32:
-            raise config.ConfigError(f"seed={settings['seed']}: must lie between 0 and {2**32 - 1}")
+            raise signatures.ConfigError(
+                f"seed={settings['seed']}: must lie between 0 and {2**32 - 1}"
+            )
         seed_everything(settings["seed"], verbose=False)
-        built = config.build(settings)
+        built = signatures.build(settings)
         count = built["trainer"].world_size
         if count > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise config.ConfigError(
+            raise signatures.ConfigError(
                 f"{count} processes for each job of a sweep: each of them would start the sweep "
                 "again; use trainer.devices=1 with hydra/launcher=joblib, which runs jobs side by "
                 "side, or start the runs one by one"
             )
         if not first:
-            command.console_for_warnings()
+            console_for_warnings()
         if cfg.resume is None and first and not quick:
             run_folder.refuse_others(folder, plain, built["data"].source.incidental)
         for line in left_out:
@@ -133,9 +144,13 @@ def _changes(cfg: DictConfig) -> dict[str, Any]:
     """What was set beside `resume`, by key."""
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
-        raise config.ConfigError("resume continues a single run; a sweep continues when repeated")
+        raise signatures.ConfigError(
+            "resume continues a single run; a sweep continues when repeated"
+        )
     if _named() and processes.rank() == 0:  # the first process names its folder to the others
-        raise config.ConfigError("resume and hydra.run.dir: each names the run's folder; give one")
+        raise signatures.ConfigError(
+            "resume and hydra.run.dir: each names the run's folder; give one"
+        )
     keys = [text.lstrip("+~").partition("=")[0] for text in hydra_config.overrides.task]
     return {
         key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value

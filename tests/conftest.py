@@ -16,7 +16,8 @@ import pytest
 import torch
 import yaml
 
-from mnist_lab import command, compare, evaluate, train
+from mnist_lab import compare, evaluate, train
+from mnist_lab.cli import command
 from mnist_lab.data import DataModule, Digits
 from tests.scaling import slurm
 
@@ -97,7 +98,7 @@ def start(monkeypatch, tmp_path):
     It is forked from one that has its imports behind it.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mnist_lab.run", "mnist_lab.train"])
+    context.set_forkserver_preload(["mnist_lab.training.run", "mnist_lab.train"])
     monkeypatch.chdir(tmp_path)
     started = []
 

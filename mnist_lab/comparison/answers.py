@@ -8,11 +8,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_lab import LabError, statistics
+from mnist_lab import LabError
+from mnist_lab.comparison.columns import Group, Table, natural
 from mnist_lab.comparison.gather import Run
-from mnist_lab.comparison.tables import Group, Table, natural
-from mnist_lab.predictions import columns
-from mnist_lab.statistics import LEVEL, Difference, Interval
+from mnist_lab.metrics import significance
+from mnist_lab.metrics.significance import LEVEL, Difference, Interval
+from mnist_lab.runs.predictions import columns
 
 MAX_PREDICTION_BYTES = 1 << 28
 MAX_BY_IMAGE = 20  # single runs whose predictions are read
@@ -143,12 +144,12 @@ def difference(one: Group, other: Group) -> Difference:
     """Of two groups' scores: paired where at least half of their seeds match, else Welch's."""
     common = set(one.seeds) & set(other.seeds)
     if len(common) < max(2, MIN_OVERLAP * max(len(one.runs), len(other.runs))):
-        return statistics.welch(one.scores, other.scores)
-    return statistics.paired(*(g.scores[np.isin(g.seeds, list(common))] for g in (one, other)))
+        return significance.welch(one.scores, other.scores)
+    return significance.paired(*(g.scores[np.isin(g.seeds, list(common))] for g in (one, other)))
 
 
 def _corrected(p: Sequence[float | None]) -> list[float | None]:
-    corrected = iter(statistics.holm([each for each in p if each is not None]).tolist())
+    corrected = iter(significance.holm([each for each in p if each is not None]).tolist())
     return [None if each is None else next(corrected) for each in p]
 
 
@@ -246,10 +247,10 @@ def _by_image(table: Table) -> list[Compared]:
             divided.append(_alone(own, other.runs[0]))
         except PredictionsError as error:
             divided.append(str(error))
-    p = _corrected([None if isinstance(d, str) else statistics.mcnemar(*d) for d in divided])
+    p = _corrected([None if isinstance(d, str) else significance.mcnemar(*d) for d in divided])
     found = []
     for other, each, corrected in zip(others, divided, p, strict=True):
-        gap = statistics.welch(first.scores, other.scores)
+        gap = significance.welch(first.scores, other.scores)
         text = (_sentence if len(others) == 1 else _line)(table, other, gap, None)
         if isinstance(each, str):
             text += f"; not compared image by image: {each}"
@@ -335,12 +336,12 @@ def _averaged(pairs: Sequence[tuple[Group, Group]]) -> Difference:
     groups = [group for pair in pairs for group in pair]
     chosen = sorted(set.intersection(*(set(group.seeds) for group in groups)))
     if len(chosen) < max(2, MIN_OVERLAP * max(len(group.runs) for group in groups)):
-        return statistics.average([difference(*pair) for pair in pairs])
+        return significance.average([difference(*pair) for pair in pairs])
     sides = [
         np.mean([group.scores[np.isin(group.seeds, chosen)] for group in side], axis=0)
         for side in zip(*pairs, strict=True)
     ]
-    return statistics.paired(*sides)
+    return significance.paired(*sides)
 
 
 def classes(groups: Sequence[Group]) -> Told:
@@ -379,7 +380,7 @@ def _extremes(runs: Sequence[Run]) -> tuple[int, str]:
     recalls = recalls[:, there]
     if len(names) < 2:
         return len(names), "one class alone"
-    best, worst, found, p = statistics.extremes(recalls)
+    best, worst, found, p = significance.extremes(recalls)
     means = recalls.mean(0)
     told = (
         f"best {names[best]} ({level(means[best], 'recall')}), "
@@ -388,7 +389,8 @@ def _extremes(runs: Sequence[Run]) -> tuple[int, str]:
     )
     if len(runs) == 1:
         ends = (
-            statistics.wilson(round(means[i] * support[i]), int(support[i])) for i in (best, worst)
+            significance.wilson(round(means[i] * support[i]), int(support[i]))
+            for i in (best, worst)
         )
         return len(names), f"{told} ({' and '.join(span(x, 'recall') for x in ends)})"
     interval = found.interval(LEVEL / (len(names) * (len(names) - 1) // 2))  # any two could be them

@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mnist_lab import statistics
-from mnist_lab.comparison import answers, figures
-from mnist_lab.comparison.tables import Group, Table, natural
+from mnist_lab.comparison import answers, panels
+from mnist_lab.comparison.columns import Group, Table, natural
+from mnist_lab.metrics import significance
 
 MAX_HISTORY_BYTES = 1 << 26
 DPI = 150
@@ -78,17 +78,17 @@ def drawings(
     # In legends groups stand by their values, not by rank.
     order = sorted(range(len(shown)), key=lambda i: [*map(natural, shown[i].values)])
     values = [scale * group.scores for group in shown]
-    ends = [statistics.t_interval(each) for each in values]
+    ends = [significance.t_interval(each) for each in values]
     yield (
         "groups",
         f"{label}: single runs, mean, 95 % interval over seeds",
-        partial(figures.groups, names, values, ends, label, title),
+        partial(panels.groups, names, values, ends, label, title),
     )
     if len(table.settings) > 1:
         yield (
             "settings",
             "by setting: single runs and means; lines join groups that differ in this number alone",
-            partial(figures.settings, _panels(table, shown, scale), names, label, order, title),
+            partial(panels.settings, _panels(table, shown, scale), names, label, order, title),
         )
     scaled = [None if each is None else scale * each for each in histories]
     if any(each is not None for each in scaled):
@@ -97,7 +97,7 @@ def drawings(
             "curves",
             f"{split} {table.quantity} by epoch: mean and 95 % interval over seeds",
             partial(
-                figures.curves,
+                panels.curves,
                 names,
                 scaled,
                 [None if each is None else _band(each) for each in scaled],
@@ -110,7 +110,7 @@ def drawings(
         "costs",
         f"{label} against time and size",
         partial(
-            figures.costs,
+            panels.costs,
             names,
             [float(each.mean()) for each in values],
             ends,
@@ -126,7 +126,7 @@ def drawings(
             "recalls",
             "mean recall of each class (%)",
             partial(
-                figures.recalls,
+                panels.recalls,
                 names,
                 shown[0].runs[0].classes,
                 [100 * np.mean([run.recalls for run in group.runs], axis=0) for group in shown],
@@ -145,7 +145,7 @@ def _labels(table: Table, shown: Sequence[Group]) -> tuple[list[str], str]:
 
 def _picture(name: str, caption: str, drawn: Callable[..., Figure]) -> Picture:
     contents = []
-    for width in (figures.WIDE, figures.NARROW):
+    for width in (panels.WIDE, panels.NARROW):
         file = io.BytesIO()
         drawn(width=width).savefig(file, format="png", dpi=DPI)
         contents.append(file.getvalue())
@@ -157,7 +157,7 @@ def _band(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     if len(history) < 2:
         return None
-    ends = [statistics.t_interval(epoch) for epoch in history.T]
+    ends = [significance.t_interval(epoch) for epoch in history.T]
     low, high = np.array(ends, dtype=float).T
     return low, high
 

@@ -15,7 +15,9 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import BaseModel, Field, ValidationError
 
-from mnist_lab import FileOrSettingError, config, folder
+from mnist_lab import FileOrSettingError
+from mnist_lab.runs import folder
+from mnist_lab.settings.roles import MODES, influential
 
 COMPARABLE = (
     *(("data", key) for key in ("_target_", "source", "root", "val_size", "split_seed")),
@@ -166,7 +168,7 @@ def _read(path: Path) -> Run | LeftOut:
 
 def _split(plain: dict[str, Any], path: Path) -> tuple[int, str, str]:
     """Seed, setup and what was tested on; the data's seed follows the run's unless it was set."""
-    settings = config.influential(plain)
+    settings = influential(plain)
     seed = settings.pop("seed", None)
     if type(seed) is not int or not 0 <= seed < 2**32:
         raise ComparisonError(f"config.yaml: seed={seed}: not a seed")
@@ -189,7 +191,7 @@ def _run(
     seconds = result.seconds.get("fit")
     if seconds is None:
         raise ComparisonError("result.json: has no seconds.fit")
-    own = quantity not in config.MODES  # a metric that need not be logged of the test
+    own = quantity not in MODES  # a metric that need not be logged of the test
     if (test is None) != (result.per_class is None) and not (own and test is None):
         lacking = f"test/{quantity}" if test is None else "per_class"
         raise ComparisonError(f"result.json: has no {lacking}")
@@ -208,7 +210,7 @@ def _run(
         device=sys.intern(result.device),
         version=sys.intern(f"torch {result.versions.get('torch')}"),
         quantity=sys.intern(quantity),
-        mode=config.MODES.get(quantity, "min" if mode == "min" else "max"),
+        mode=MODES.get(quantity, "min" if mode == "min" else "max"),
         val=val,
         test=test,
         classes=tuple(map(sys.intern, per_class)),

@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from mnist_lab import statistics
 from mnist_lab.comparison.answers import Told
+from mnist_lab.comparison.columns import Table
 from mnist_lab.comparison.drawing import DPI
 from mnist_lab.comparison.gather import LeftOut
-from mnist_lab.comparison.report import Grid, Section, seconds_per_epoch
-from mnist_lab.comparison.settings import printable
-from mnist_lab.comparison.tables import Table
-from mnist_lab.files import whole
+from mnist_lab.comparison.page import Grid, Section, seconds_per_epoch
+from mnist_lab.comparison.varied import printable
+from mnist_lab.metrics import significance
+from mnist_lab.system.files import whole
 
 MIN_NAME = 18  # what a name is given on the console, at least, before columns are left out
 MAX_LEFT_OUT = 20  # on the console and per page; the rest are counted
@@ -129,7 +129,7 @@ def rows(tables: Sequence[Table]) -> list[list[object]]:
 def _spread(table: Table, values: NDArray[np.float64]) -> list[float | None]:
     if not np.isfinite(values).all():
         return [None] * 6
-    interval = statistics.t_interval(values)
+    interval = significance.t_interval(values)
     deviation = float(values.std(ddof=1)) if len(values) > 1 else None
     ends = (float(values.max()), float(values.min()))
     best, worst = ends if table.mode == "max" else reversed(ends)

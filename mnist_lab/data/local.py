@@ -12,7 +12,7 @@ from mnist_lab.data.base import DataError, Source, Split
 from mnist_lab.data.pictures import pictures_in, read_pictures
 from mnist_lab.data.split import count, stratified
 from mnist_lab.data.tables import read_table
-from mnist_lab.files import class_names, split_folders
+from mnist_lab.system.files import class_names, split_folders
 
 log = logging.getLogger(__name__)
 

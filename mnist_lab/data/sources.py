@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mnist_lab.data.base import DataError, Source, Split
 from mnist_lab.data.idx import read_idx
-from mnist_lab.files import left_behind, temporary, whole
+from mnist_lab.system.files import left_behind, temporary, whole
 
 log = logging.getLogger(__name__)
 

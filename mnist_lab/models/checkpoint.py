@@ -13,9 +13,11 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch.nn.parameter import UninitializedParameter
 
-from mnist_lab import Diverged, FileOrSettingError, config
-from mnist_lab.files import whole
+from mnist_lab import Diverged, FileOrSettingError
 from mnist_lab.models.classifier import Classifier
+from mnist_lab.runs.trust import OWN
+from mnist_lab.settings import signatures
+from mnist_lab.system.files import whole
 
 # Behind the archive's end, where torch.load doesn't look: any reader of checkpoints can read ours.
 _SEAL = b"sha256:"
@@ -137,7 +139,7 @@ def load(
     if _values(settings, up_to=_MAX_SETTINGS) > _MAX_SETTINGS:
         raise CheckpointError(f"{path}: more settings than any model has")
     try:
-        config.check(settings, model_class)
+        signatures.check(settings, model_class)
         with torch.device("meta"):  # shapes without memory, however large they are said to be
             expected = _weights(model_class(**settings))
     except Exception as error:  # whatever a constructor makes of settings that aren't its own
@@ -275,7 +277,7 @@ def _class(dotted: Any, path: str | Path, trust: Sequence[str]) -> type[Classifi
         raise CheckpointError(f"{path}: names no class")
     module, _, name = dotted.rpartition(".")
     if not any(f"{module}.".startswith(f"{known}.") for known in ("mnist_lab.models", *trust)):
-        told = f"its class {dotted} is not of mnist_lab.models; {config.OWN}"
+        told = f"its class {dotted} is not of mnist_lab.models; {OWN}"
         raise CheckpointError(f"{path}: {told}")
     try:
         found = getattr(importlib.import_module(module), name, None)

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any, ClassVar, Literal, TypedDict
 
 import lightning.pytorch as L
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -17,11 +16,12 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from mnist_lab import FileOrSettingError
+from mnist_lab.metrics.counts import Scores
+from mnist_lab.metrics.evaluation import shortest
+from mnist_lab.metrics.tally import Tally
 from mnist_lab.models.layers import check_sizes
 from mnist_lab.models.schedules import constant, schedule
-from mnist_lab.models.scores import Scores
-from mnist_lab.models.tally import Tally
-from mnist_lab.processes import gathered
+from mnist_lab.system.processes import gathered
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 MakeScheduler = Callable[[Optimizer, int], LRScheduler | None]
@@ -348,8 +348,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_plain(each) for each in value]
     return value
-
-
-def shortest(value: Tensor | float) -> float:
-    """A 32-bit number as the shortest decimal that means it: 0.9527778, not 0.9527778029441833."""
-    return float(str(np.float32(float(value))))

@@ -15,15 +15,20 @@ from omegaconf import OmegaConf
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
-from mnist_lab import command, config, models, pictures, predict, run
+from mnist_lab import models, predict
+from mnist_lab.cli import command
 from mnist_lab.data import DataModule, Digits, FolderSource, RandomAffine
+from mnist_lab.metrics.significance import wilson
 from mnist_lab.models import LeNet, checkpoint
-from mnist_lab.statistics import wilson
+from mnist_lab.reports import gallery
+from mnist_lab.settings.conf import CONF
+from mnist_lab.training import run
+from mnist_lab.training.trainer import default_trainer
 
 
 def fitted(data, folder, epochs=3, **settings):
     torch.manual_seed(0)
-    trainer = run.default_trainer(folder, max_epochs=epochs, accelerator="cpu")
+    trainer = default_trainer(folder, max_epochs=epochs, accelerator="cpu")
     run.train(data, LeNet(pool="max", **settings), trainer)
     return folder
 
@@ -174,8 +179,8 @@ def test_inside(trained, lab_evaluate, tmp_path):
     assert drawn >= {"filters", "feature_maps_1", "feature_maps_2", "feature_maps_3", "outputs"}
     assert "output for image 7 of the split" in (tmp_path / "out/report.html").read_text()
     images, _ = Digits().read(None, "test")
-    expected = pictures.of_network(models.load(trained), images[7], [str(d) for d in range(10)])
-    pictures.save(tmp_path / "expected", expected)
+    expected = gallery.of_network(models.load(trained), images[7], [str(d) for d in range(10)])
+    gallery.save(tmp_path / "expected", expected)
     for path in (tmp_path / "expected").iterdir():
         assert path.read_bytes() == (tmp_path / "out/figures" / path.name).read_bytes()
 
@@ -505,7 +510,7 @@ def test_composing_imports_neither_torch_nor_lightning(arguments, heavy_imports,
 @pytest.fixture(scope="module")
 def mnist(mnist_root, tmp_path_factory):
     """A run on some of MNIST, and its data."""
-    source = instantiate(OmegaConf.load(f"{config.CONF}/data/mnist.yaml").source, _convert_="all")
+    source = instantiate(OmegaConf.load(f"{CONF}/data/mnist.yaml").source, _convert_="all")
     data = DataModule(source, root=str(mnist_root), train_size=6000)
     return fitted(data, tmp_path_factory.mktemp("mnist") / "run", epochs=2), data
 

@@ -16,8 +16,12 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from PIL import Image, ImageOps
 
-from mnist_lab import command, config, models, predict, run
+from mnist_lab import models, predict
+from mnist_lab.cli import command
 from mnist_lab.data import DataModule, Digits, FolderSource
+from mnist_lab.settings.conf import CONF
+from mnist_lab.training import run
+from mnist_lab.training.trainer import default_trainer
 
 NAMES = ["label", *(f"pixel{i}" for i in range(784))]
 LOADING = "Loading PyTorch and Lightning ...\n"
@@ -30,7 +34,7 @@ def trained(tmp_path_factory):
 
 
 def fitted(data, folder, epochs=4, **settings):
-    trainer = run.default_trainer(folder, max_epochs=epochs, accelerator="cpu")
+    trainer = default_trainer(folder, max_epochs=epochs, accelerator="cpu")
     run.train(data, models.LeNet(pool="max", **settings), trainer)
     return folder
 
@@ -417,7 +421,7 @@ def test_composing_imports_neither_torch_nor_lightning(arguments, heavy_imports,
 @pytest.fixture(scope="module")
 def mnist(mnist_root, tmp_path_factory):
     """A run on some of MNIST, and its test images."""
-    source = instantiate(OmegaConf.load(f"{config.CONF}/data/mnist.yaml").source, _convert_="all")
+    source = instantiate(OmegaConf.load(f"{CONF}/data/mnist.yaml").source, _convert_="all")
     data = DataModule(source, root=str(mnist_root), train_size=6000)
     folder = fitted(data, tmp_path_factory.mktemp("mnist") / "run", epochs=2)
     return folder, data.tensors("test")[0].squeeze(1).numpy()

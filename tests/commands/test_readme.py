@@ -12,7 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mnist_lab import command, predict
+from mnist_lab import predict
+from mnist_lab.cli import command
 from mnist_lab.data import Digits
 from tests import documents
 

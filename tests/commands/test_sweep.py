@@ -13,7 +13,8 @@ import time
 
 import pytest
 
-from mnist_lab import models, sweep
+from mnist_lab import models
+from mnist_lab.cli import sweeps
 
 MLP = ["-m", "data=digits", "model=mlp", "model.hidden=[16]", "trainer.max_epochs=2"]
 QUICK = [*MLP, "trainer.accelerator=cpu", "sweep=s"]
@@ -216,7 +217,7 @@ def test_a_sweep_without_seeds_is_extended_by_some(lab_train, tmp_path):
 
 
 def holding(names, places):
-    with sweep.unused(names) as place:
+    with sweeps.unused(names) as place:
         places.put(place)
         time.sleep(300)
 
@@ -241,7 +242,7 @@ def test_jobs_of_all_sweeps_on_a_machine_take_different_devices(tmp_path, monkey
         # Another process that is shown them the other way round, as by CUDA_VISIBLE_DEVICES.
         second.kill()
         second.join()
-        with sweep.unused(["GPU-b", "GPU-a"]) as place:
+        with sweeps.unused(["GPU-b", "GPU-a"]) as place:
             assert place == 0
     finally:
         for process in (first, second, third):
@@ -267,8 +268,8 @@ def test_of_many_jobs_the_best_and_all_that_failed_are_listed(write_run, tmp_pat
         write_run(f"job{number}", val=number / 105)
     (tmp_path / "runs/failed").mkdir()
     (tmp_path / "runs/failed/failed.txt").write_text("reason")
-    with sweep.reported():
-        sweep._running = sweep.Sweep(tmp_path / "runs", {}, "val/accuracy", "max")
+    with sweeps.reported():
+        sweeps._running = sweeps.Sweep(tmp_path / "runs", {}, "val/accuracy", "max")
     out = capsys.readouterr().out
     jobs = [row[1] for row in table(out)]
     assert jobs == [*(f"job{number}" for number in range(104, 4, -1)), "failed"]
@@ -304,8 +305,8 @@ def test_in_parallel_the_results_are_the_same(lab_train, tmp_path):
 def test_jobs_without_a_rank_are_listed_in_the_order_of_their_numbers(write_run, tmp_path, capsys):
     for size in (1024, 256, 32, 64, 10):
         (write_run(f"size-{size}_seed-1") / "result.json").unlink()
-    with sweep.reported():
-        sweep._running = sweep.Sweep(tmp_path / "runs", [], "val/accuracy", "max")
+    with sweeps.reported():
+        sweeps._running = sweeps.Sweep(tmp_path / "runs", [], "val/accuracy", "max")
     names = [row.split("\u2502")[2].strip() for row in capsys.readouterr().out.splitlines()
              if "size-" in row]  # fmt: skip
     assert names == [f"size-{size}_seed-1" for size in (10, 32, 64, 256, 1024)]

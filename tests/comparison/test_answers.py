@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from mnist_lab.comparison import answers, gather
-from mnist_lab.comparison.tables import arrange
+from mnist_lab.comparison.columns import arrange
 
 AFTER = [0.9912, 0.9920, 0.9907, 0.9915, 0.9911]
 BEFORE = [0.9905, 0.9912, 0.9899, 0.9909, 0.9902]

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from mnist_lab.comparison import figures, gather, rendering
-from mnist_lab.comparison.report import MAX_LISTED, Section
-from mnist_lab.comparison.tables import arrange
+from mnist_lab.comparison import gather, panels, rendering
+from mnist_lab.comparison.columns import arrange
+from mnist_lab.comparison.page import MAX_LISTED, Section
 
 EVIL = "<script>alert(1)</script>|`x`$y$"
 
@@ -170,7 +170,7 @@ def test_the_page_fits_wide_and_narrow_screens_and_its_figures_are_as_large_as_i
                       data__batch_size=2 ** (5 + number // 4))  # fmt: skip
     address = (written() / "compare.html").as_uri()
     page = browser.new_page()
-    for width, drawn in ((1280, figures.WIDE), (390, figures.NARROW)):
+    for width, drawn in ((1280, panels.WIDE), (390, panels.NARROW)):
         page.set_viewport_size({"width": width, "height": 900})
         page.goto(address)
         fits = "() => document.documentElement.scrollWidth <= document.documentElement.clientWidth"
@@ -180,7 +180,7 @@ def test_the_page_fits_wide_and_narrow_screens_and_its_figures_are_as_large_as_i
             ".map(x => [x.clientWidth, x.closest('figure').clientWidth])"
         )
         assert len(shown) == (4 if count == 2 else 5)
-        text = 100 / 72 * figures.TEXT  # pixels of an inch's hundred
+        text = 100 / 72 * panels.TEXT  # pixels of an inch's hundred
         size = page.evaluate("getComputedStyle(document.querySelector('td')).fontSize")
         assert text == pytest.approx(float(size.removesuffix("px")), rel=0.02)
         for inside, card in shown:

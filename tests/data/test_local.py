@@ -15,7 +15,7 @@ from PIL import Image
 from mnist_lab import LabError
 from mnist_lab.data import DataError, DataModule, Digits, FolderSource, KaggleSource
 from mnist_lab.data.pictures import read_picture
-from mnist_lab.files import class_names
+from mnist_lab.system.files import class_names
 
 
 def digit_images():

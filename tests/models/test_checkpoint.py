@@ -19,7 +19,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 
-from mnist_lab import Diverged, trained
+from mnist_lab import Diverged
 from mnist_lab.data import DataModule, Digits
 from mnist_lab.data.typical import Typical
 from mnist_lab.models import (
@@ -32,6 +32,7 @@ from mnist_lab.models import (
     load,
     schedules,
 )
+from mnist_lab.runs import trained
 
 CONF = Path(__file__).resolve().parents[2] / "conf/model"
 

@@ -48,7 +48,8 @@ def mine(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A folder of a finished run, made by the command."""
-    from mnist_lab import command, train
+    from mnist_lab import train
+    from mnist_lab.cli import command
 
     path = tmp_path_factory.mktemp("finished") / "run"
     settings = ["data=digits", "data.train_size=100", "model=mlp", "model.hidden=[8]"]

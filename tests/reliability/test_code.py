@@ -13,8 +13,11 @@ import pytest
 import torch
 import yaml
 
-from mnist_lab import config, folder, models
+from mnist_lab import models
 from mnist_lab.models import CheckpointError, checkpoint
+from mnist_lab.runs import folder
+from mnist_lab.runs.trust import vouch
+from mnist_lab.settings import signatures
 from tests.reliability.hostile import archive, change, content, put, refused, sealed, tiny, told_by
 
 
@@ -221,7 +224,7 @@ def test_a_stored_target_is_found_wherever_it_is(
     "node",
     [
         {**AFFINE, "_args_": [{"_target_": "torch._C.PyTorchFileWriter", "_args_": ["kept"]}]},
-        {"_target_": "mnist_lab.command.LogFile", "filename": "kept", "mode": "w"},
+        {"_target_": "mnist_lab.system.log.LogFile", "filename": "kept", "mode": "w"},
         {"_target_": "torch.FileStore", "_args_": ["kept", 1]},
     ],
     ids=["_args_", "ours", "torch's"],
@@ -329,7 +332,7 @@ def test_what_the_documents_say_that_a_stored_configuration_may_name_it_may(key,
     stored: dict = {"_target_": target}
     for name in reversed(key.split(".")):
         stored = {name: stored}
-    config.vouch(stored)
+    vouch(stored)
 
 
 @pytest.mark.parametrize(
@@ -338,8 +341,8 @@ def test_what_the_documents_say_that_a_stored_configuration_may_name_it_may(key,
      "torchvision.transforms.functional.to_tensor", "torch.nn.Linear", "torch.hub.load"],
 )  # fmt: skip
 def test_anything_else_of_theirs_it_may_not(target):
-    with pytest.raises(config.ConfigError, match=r"is not of|nothing that a run is built from"):
-        config.vouch({"augment": {"_target_": target}})
+    with pytest.raises(signatures.ConfigError, match=r"is not of|nothing that a run is built from"):
+        vouch({"augment": {"_target_": target}})
 
 
 def test_trust_that_is_stored_is_worth_nothing(lab_train, run_folder, trap, trace):

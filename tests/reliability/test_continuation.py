@@ -10,9 +10,11 @@ import torch
 from lightning.pytorch import seed_everything
 from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler
 
-from mnist_lab import models, run
+from mnist_lab import models
 from mnist_lab.data import DataModule, Digits, RandomAffine
 from mnist_lab.models import schedules
+from mnist_lab.training import run
+from mnist_lab.training.trainer import default_trainer
 
 BATCHES = 5  # in an epoch
 EPOCHS = 4
@@ -78,7 +80,7 @@ def fit(
         optimizer=optimizer or partial(torch.optim.SGD, lr=0.05, momentum=0.9),
         scheduler=scheduler or schedules.constant,
     )
-    trainer = run.default_trainer(
+    trainer = default_trainer(
         folder, accelerator="cpu", **{"max_epochs": EPOCHS, **settings},
         callbacks={"last": {"every_n_steps": every}, "early_stopping": {"patience": patience}},
     )  # fmt: skip

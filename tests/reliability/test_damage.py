@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mnist_lab import folder, models
-from mnist_lab.folder import FolderError
+from mnist_lab import models
 from mnist_lab.models import CheckpointError, checkpoint
+from mnist_lab.runs import folder
+from mnist_lab.runs.folder import FolderError
 from tests.reliability.hostile import (
     ALLOWED_MEGABYTES,
     apart,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mnist_lab import models
-from mnist_lab.files import whole
+from mnist_lab.system.files import whole
 
 LONG = ["data=digits", "trainer.max_epochs=3000", "trainer.callbacks.early_stopping=null"]
 

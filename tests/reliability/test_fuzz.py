@@ -32,12 +32,17 @@ from omegaconf import open_dict
 from PIL import Image
 
 import mnist_lab.data
-from mnist_lab import LabError, config, continuation, folder, models, run
+from mnist_lab import LabError, models
 from mnist_lab.data.forms import PIXELS
 from mnist_lab.data.idx import read_idx
 from mnist_lab.data.inputs import open_images
 from mnist_lab.data.pictures import read_picture
 from mnist_lab.models import MLP, checkpoint, schedules
+from mnist_lab.runs import folder, trust
+from mnist_lab.runs.trust import vouch
+from mnist_lab.settings import signatures
+from mnist_lab.settings.conf import CONF, in_folder, to_plain
+from mnist_lab.training import best, continuation, run, stopping, trainer
 
 EXAMPLES = int(os.environ.get("MNIST_LAB_FUZZ", "200"))
 SECONDS = 10  # of computing: more is a hang
@@ -180,13 +185,13 @@ def test_read_picture(data, path):
 @cache
 def stored() -> dict:
     """What a run puts into its `config.yaml`."""
-    with initialize_config_dir(config.CONF, version_base="1.3"):
+    with initialize_config_dir(CONF, version_base="1.3"):
         cfg = compose(
             "train",
             ["data=digits", "augment=affine", "model=mlp", "model.name=mlp", "folder=x"],
         )
     with open_dict(cfg):
-        return config.to_plain(cfg)
+        return to_plain(cfg)
 
 
 MODULES = [
@@ -194,7 +199,8 @@ MODULES = [
     torch.distributions, torch.cuda, torch.jit, torch.storage, torchmetrics,
     torchmetrics.classification, lightning.pytorch, lightning.pytorch.callbacks,
     lightning.pytorch.loggers, lightning.pytorch.strategies, lightning.pytorch.profilers,
-    mnist_lab.data, models, continuation, schedules, mnist_lab, config, run,
+    mnist_lab.data, models, continuation, stopping, best, trainer, schedules, mnist_lab,
+    signatures, trust, run,
 ]  # fmt: skip
 CLASSES = sorted(
     f"{module.__name__}.{name}"
@@ -204,7 +210,8 @@ CLASSES = sorted(
 )
 ODD_TARGETS = [
     "os.system", "builtins.eval", "torch", "torch.", ".", "", "torch.nn", "torch.os.system",
-    "mnist_lab.callbacks.as_list", "mnist_lab.run.precision", "mnist_lab.train.main",
+    "mnist_lab.training.trainer.as_list", "mnist_lab.training.trainer.precision",
+    "mnist_lab.train.main",
     "torch.nn.Linear.forward", "torch.float32", "mnist_lab.models.schedules.cosine",
 ]  # fmt: skip
 ODD_TEXTS = ["${folder}", "${oc.env:HOME}", "${", "\0", "a\nb", "\ud800", "~", "=", "1e3"]
@@ -285,8 +292,8 @@ TEXTS = st.builds(lambda groups, text: f"{groups}x: {text}", GROUPS, LINES | DUM
 def resume(place: Path) -> None:
     """What the command does with a stored configuration before it builds anything."""
     plain = folder.continued(place, {})
-    config.vouch(plain)
-    config.check(config.in_folder(plain, place), run.Settings)
+    vouch(plain)
+    signatures.check(in_folder(plain, place), run.Settings)
 
 
 def resume_with(data: str | bytes, path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What all commands share: arguments, computed names, errors in a line, sweeps, search."""

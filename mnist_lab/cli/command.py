@@ -1,0 +1,115 @@
+"""How a command is run: errors in a line, the streams, Hydra's ways with failed jobs.
+
+Imports nothing heavy.
+"""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+from omegaconf.errors import (
+    OmegaConfBaseException,
+)
+
+from mnist_lab import LabError
+from mnist_lab.cli import arguments
+from mnist_lab.cli.errors import of_a_launcher, reason_of, told
+from mnist_lab.system import processes, streams
+
+
+class Single(Callback):
+    """Of a command that is no sweep: refuses -m, and says what to give it instead."""
+
+    def __init__(self, instead: str) -> None:
+        self.instead = instead
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        # Of any other exception Hydra would only warn.
+        sys.exit(f"{config.hydra.job.name} takes {self.instead}, not -m")
+
+
+def run(main: Callable[[], Any]) -> None:
+    """Call a Hydra main; what the user can put right ends in a line or two and exit status 1.
+
+    Hydra's own lines on unknown names are long, and advise `+`. `HYDRA_FULL_ERROR=1`, which makes
+    it raise instead of printing, is set for that; set by the user, it gives the traceback.
+
+    Where the user hasn't said how OpenMP's threads wait for each other, they sleep after a
+    thirtieth of the time that OpenMP keeps them awake: else two runs on the same cores hold each
+    other up twentyfold (docs/performance.md).
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # read when torch is loaded
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.utils import JobReturn, JobStatus
+    from hydra.errors import CompactHydraException, ConfigCompositionException
+
+    def returned(job: JobReturn) -> Any:
+        assert job.status != JobStatus.UNKNOWN
+        if job.status == JobStatus.FAILED:
+            raise job._return_value
+        return job._return_value
+
+    # Hydra's own also prints the job's settings, in a line before the one that says what is wrong.
+    setter = vars(JobReturn)["return_value"].fset
+    JobReturn.return_value = property(returned, setter)  # type: ignore[assignment]  # one property for another
+    # Nobody changes Hydra's store of what its plugins can be set to: it gives out copies. For
+    # --help it copies all of it 80 times, which takes as long as the rest.
+    ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]  # has none
+    # A run's further processes inherit what the first one set.
+    full = os.environ.get("HYDRA_FULL_ERROR") == "1" and processes.rank() == 0
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    threading.excepthook = _quiet_writers
+    streams.steady()
+    sys.argv[1:] = arguments.quote_paths(sys.argv[1:])
+    try:
+        while True:
+            try:
+                main()
+                break
+            except ConfigCompositionException as error:
+                if not arguments.add(error):
+                    raise
+    except (LabError, CompactHydraException, OmegaConfBaseException) as error:
+        if full:
+            raise
+        sys.exit(told(error))
+    except KeyboardInterrupt:  # outside of training, which ends by itself
+        print("Stopped.", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if full:
+            raise
+        sys.exit(str(error))
+    except Exception as error:
+        if not full and of_a_launcher(error):
+            sys.exit(
+                f"The launcher failed: {reason_of(error)}\n"
+                "The same command again runs what is missing."
+            )
+        if not isinstance(error, ValueError):
+            raise
+        if not full and isinstance(error.__cause__, OSError):  # the log that cannot be opened
+            sys.exit(str(error.__cause__))
+        if full or not str(error).startswith("Config group override"):  # GROUP=null
+            raise
+        sys.exit("a group takes the name of a choice; mnist_lab.train --help lists them")
+    finally:
+        threading.excepthook = threading.__excepthook__
+        if not full:
+            del os.environ["HYDRA_FULL_ERROR"]
+
+
+def _quiet_writers(failed: threading.ExceptHookArgs) -> None:
+    # TensorBoard's thread also hands what it met, a full disk say, to whoever writes next.
+    if not type(failed.thread).__module__.startswith("tensorboard."):
+        threading.__excepthook__(failed)
+
+
+def say_loading() -> None:
+    """A first line at once: what follows it can take many seconds."""
+    print("Loading PyTorch and Lightning ...", flush=True)

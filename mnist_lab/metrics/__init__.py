@@ -1,0 +1,1 @@
+"""How good predictions are: counts, evaluation, calibration, statistics over seeds."""

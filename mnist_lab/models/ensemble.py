@@ -1,0 +1,84 @@
+"""What one or several networks make of images."""
+
+import contextlib
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mnist_lab.metrics.evaluation import Evaluation, EvaluationError
+from mnist_lab.models import Classifier
+
+_FARTHEST = 2  # pixels, of a shift
+_REACH = range(-_FARTHEST, _FARTHEST + 1)
+# The image as it is, then moved (right, down) by ever more.
+SHIFTS = sorted(
+    ((x, y) for y in _REACH for x in _REACH), key=lambda s: (math.hypot(*s), s[1], s[0])
+)
+
+
+def evaluate(
+    models: Classifier | Sequence[Classifier],
+    images: Tensor,
+    labels: Tensor,
+    classes: Sequence[str],
+    *,
+    tta: int = 1,
+    batch_size: int = 1000,
+) -> Evaluation:
+    """Have the networks, each in eval mode on its device, judge images `(N, C, H, W)`.
+
+    Args:
+        models: of several the mean probability counts (an ensemble).
+        classes: the names of the K classes.
+        tta: test-time augmentation: the mean over the image and `tta - 1` copies moved by one or
+            two pixels, the nearest first (`SHIFTS`); what comes in from outside is black.
+
+    Raises:
+        EvaluationError: no images, other classes or channels than a network has, too many shifts,
+            or outputs that are no numbers.
+    """
+    members = [models] if isinstance(models, Classifier) else list(models)
+    if not members or not len(images) or len(images) != len(labels):
+        raise EvaluationError(
+            f"{len(members)} networks, {len(images)} images and {len(labels)} labels: too few"
+        )
+    if not 1 <= tta <= len(SHIFTS):
+        raise EvaluationError(f"tta must lie between 1 and {len(SHIFTS)}, not {tta}")
+    if batch_size < 1:
+        raise EvaluationError(f"batch_size must be at least 1, not {batch_size}")
+    for model in members:
+        if model.num_classes != len(classes):
+            raise EvaluationError(
+                f"{model.name} knows {model.num_classes} classes, the data have {len(classes)}"
+            )
+        channels = model.hparams["in_channels"]
+        if images.shape[1] != channels:
+            raise EvaluationError(
+                f"{model.name} takes {channels} channels, the images have {images.shape[1]}"
+            )
+    with contextlib.ExitStack() as stack:
+        for model in members:
+            stack.enter_context(model.judging())
+        found = torch.cat(
+            [_judged(members, part, SHIFTS[:tta]) for part in torch.split(images, batch_size)]
+        )
+    if not bool(found.isfinite().all()):
+        raise EvaluationError("a network's outputs are not finite numbers")
+    return Evaluation(found, labels.cpu(), list(classes))
+
+
+def _judged(
+    members: Sequence[Classifier], images: Tensor, shifts: Sequence[tuple[int, int]]
+) -> Tensor:
+    """Log-probabilities `(N, K)` of the mean over networks and shifts."""
+    height, width = images.shape[-2:]
+    wide = functional.pad(images, [_FARTHEST] * 4)
+    each = []
+    for right, down in shifts:
+        top, left = _FARTHEST - down, _FARTHEST - right
+        moved = wide[..., top : top + height, left : left + width]
+        each += [model(moved.to(model.device)).cpu().double().log_softmax(1) for model in members]
+    return torch.stack(each).logsumexp(0) - math.log(len(each))

@@ -1,0 +1,285 @@
+"""What TensorBoard shows of a run, beside the scalars that the model logs itself."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from textwrap import indent
+from typing import TYPE_CHECKING, Any
+
+import lightning.pytorch as L
+import numpy as np
+import torch
+import yaml
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import TensorBoardLogger
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional
+
+from mnist_lab.data import DataModule
+from mnist_lab.metrics.evaluation import Evaluation
+from mnist_lab.models import Classifier
+from mnist_lab.reports.projector import enlarged, seen, tiled, write_embedding
+from mnist_lab.runs.result import Result
+
+if TYPE_CHECKING:  # takes a while
+    from torch.utils.tensorboard import SummaryWriter
+
+FIGURES = {"confusion_matrix": "test/confusion", "mistakes": "mistakes", "filters": "filters"}
+"""Which of the run's figures are shown, and as what."""
+
+_NUMBERED = 20  # classes: the time of a matrix with its counts written in grows with their square
+_SHOWN = 32  # images
+
+# The same in all runs: charts that differ would stand beside each other.
+_LAYOUT = {
+    "train and validation": {  # as `Board` names them, or a logger of Lightning's
+        quantity: ["Multiline", [f"^{quantity.title()}/(train|val)$", f"^(train|val)/{quantity}$"]]
+        for quantity in ("loss", "accuracy")
+    },
+    "F1 of each class": {
+        name: ["Multiline", [f"^{split}_f1/"]]
+        for split, name in (("val", "validation"), ("test", "test"))
+    },
+}
+# Of HParams: the tab shows the first ones without being asked.
+_SCORES = (
+    *("test/accuracy", "val/accuracy", "test/loss", "val/loss"),
+    *("test/f1", "test/precision", "test/recall"),
+)
+_COUNTS = ("parameters", "images_per_second")
+
+
+class Board(TensorBoardLogger):
+    """Lightning's, for a page that opens on accuracy and loss.
+
+    TensorBoard opens the first two groups of curves, capitals before small letters: `train/loss`
+    is `Loss/train` there. The number of the epoch is no curve.
+    """
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Write scalars of this step."""
+        super().log_metrics({_tag(k): v for k, v in metrics.items() if k != "epoch"}, step)
+
+
+def _tag(name: str) -> str:
+    split, _, quantity = name.partition("/")
+    first = split in ("train", "val") and quantity in ("loss", "accuracy")
+    return f"{quantity.title()}/{split}" if first else name
+
+
+class Dashboard(Callback):
+    """Fills TensorBoard: numbers every epoch, pictures every few, what is final at the end.
+
+    It needs no more than one of Lightning's `TensorBoardLogger` beside it. While training it
+    writes images per second, F1 of each validated class, and the validation's confusion matrix.
+    `open` and `close` stand outside fit and test, so that neither takes longer for them.
+
+    Args:
+        pictures_every: epochs from one picture of the confusion matrix to the next; the first and
+            the last epoch have one, too. A matrix of more than 20 classes has colours only.
+    """
+
+    def __init__(self, pictures_every: int = 5) -> None:
+        if pictures_every < 1:
+            raise ValueError(f"pictures_every must be at least 1, not {pictures_every}")
+        self.pictures_every = pictures_every
+        self._start = self._paused = 0.0
+        self._batches = 0
+
+    def _open(self, trainer: L.Trainer, model: Classifier, data: DataModule) -> None:
+        stored = Path(trainer.default_root_dir) / "config.yaml"
+        if stored.exists():
+            text = stored.read_text()
+        else:  # a run from Python
+            text = yaml.safe_dump(settings(trainer, model, data), sort_keys=False)
+        for board in _boards(trainer):
+            board.add_custom_scalars(_LAYOUT)
+            board.add_text("configuration", indent(text, "    "), 0)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Within an epoch, where a run goes on there."""
+        self._batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        self._start = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Before a run's first step: the charts' layout, and the configuration as text."""
+        if trainer.global_step == 0 and isinstance(pl_module, Classifier):
+            self._open(trainer, pl_module, trainer.datamodule)  # type: ignore[attr-defined]  # set by the Trainer
+        self._batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        self._start = time.perf_counter()
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._paused = time.perf_counter()
+
+    # At the evaluation's end: at its epoch's end the model has its counts only after callbacks.
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.sanity_checking or not isinstance(pl_module, Classifier):
+            return
+        if "val" in pl_module.confusion:  # else a subclass validates in a way of its own
+            step, epoch = _step(trainer), trainer.current_epoch
+            due = epoch % self.pictures_every == 0 or epoch + 1 == trainer.max_epochs
+            classes = trainer.datamodule.classes  # type: ignore[attr-defined]  # set by the Trainer
+            for board in _boards(trainer):
+                _add_f1(board, "val", pl_module.per_class["f1"], classes, step)
+                if due:
+                    picture = _confusion(pl_module.confusion["val"], classes)
+                    board.add_image("val/confusion", picture, step, dataformats="HWC")
+        self._start += time.perf_counter() - self._paused  # not spent training
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        seconds = time.perf_counter() - self._start
+        data: DataModule = trainer.datamodule  # type: ignore[attr-defined]  # set by the Trainer
+        batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed - self._batches
+        images = batches / len(data.train_dataloader()) * len(data.tensors("train")[1])
+        for board in _boards(trainer):
+            board.add_scalar("images_per_second", images / seconds, _step(trainer))
+
+    def close(
+        self,
+        trainer: L.Trainer,
+        model: Classifier,
+        data: DataModule,
+        found: Evaluation,
+        result: Result,
+    ) -> None:
+        """After the test and once the run's figures are files: all that is final.
+
+        Args:
+            found: what it makes of the test images.
+            result: what `result.json` holds.
+        """
+        step = trainer.global_step  # a run that is continued from here drops it all
+        labels, probabilities = found.labels.numpy(), found.probabilities.numpy()
+        for board in _boards(trainer):
+            board.add_image("inputs", _inputs(model, data), step)
+            for name, tag in FIGURES.items():
+                figure = Path(trainer.default_root_dir) / "figures" / f"{name}.png"
+                if figure.exists():  # not every network has filters that can be shown
+                    _add_png(board, tag, figure, step)
+            _add_f1(board, "test", found.scores["f1"], data.classes, step)
+            for index, name in enumerate(data.classes):
+                truth, given = labels == index, probabilities[:, index]
+                board.add_pr_curve(f"test_pr/{name}", truth, given, step)
+            write_embedding(Path(board.log_dir), model, data, found.predictions)
+            _add_hyperparameters(board, settings(trainer, model, data), result, step)
+            board.flush()
+
+
+def settings(trainer: L.Trainer, model: Classifier, data: DataModule) -> dict[str, Any]:
+    """What a run was built from, by the names that `conf/` has for it: plain values."""
+    sizes = {f"data.{k}": getattr(data, k) for k in ("batch_size", "train_size", "val_size")}
+    return {
+        "data": data.source.name,
+        **sizes,
+        **_named("augment", data.augment),
+        "model": model.name,
+        **{f"model.{k}": _plain(v) for k, v in model.hparams.items() if k != "name"},
+        **_named("optimizer", model._make_optimizer),
+        **_named("scheduler", model._make_scheduler),
+        "trainer.max_epochs": trainer.max_epochs,
+        "trainer.precision": str(trainer.precision),
+        "seed": data.seed,
+    }
+
+
+def _named(group: str, given: Any) -> dict[str, Any]:
+    """An object or function by its name, with its settings beside it."""
+    if isinstance(given, partial):
+        name, values = given.func.__name__, given.keywords
+    else:
+        name = "none" if given is None else getattr(given, "__name__", type(given).__name__)
+        values = getattr(given, "__dict__", {})
+    shown = {f"{group}.{k}": _plain(v) for k, v in values.items() if not k.startswith("_")}
+    return {group: name, **shown}
+
+
+def _plain(value: Any) -> str | float | None:
+    return value if value is None or isinstance(value, str | int | float) else str(value)
+
+
+def _boards(trainer: L.Trainer) -> Iterator["SummaryWriter"]:
+    if trainer.is_global_zero:
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                yield logger.experiment
+
+
+def _step(trainer: L.Trainer) -> int:
+    """That of the epoch's own scalars."""
+    return max(0, trainer.global_step - 1)
+
+
+def _add_f1(
+    board: "SummaryWriter", split: str, values: Tensor, classes: list[str], step: int
+) -> None:
+    for name, value in zip(classes, values.tolist(), strict=True):
+        if not math.isnan(value):  # a class that is neither there nor predicted
+            board.add_scalar(f"{split}_f1/{name}", value, step)
+
+
+def _confusion(counts: Tensor, classes: list[str]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Counts `(K, K)` as a picture `(H, W, 3)`; without numbers, dark is the row's share."""
+    if len(classes) > _NUMBERED:
+        shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
+        grey = (255 * (1 - shares.sqrt())).round().to(torch.uint8)  # few are seen, too
+        large = enlarged(grey[None, None], 600)[0, 0]
+        return large.unsqueeze(2).expand(-1, -1, 3).numpy()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from mnist_lab.reports import figures
+
+    canvas: Any = FigureCanvasAgg(figures.confusion_matrix(counts, classes))  # untyped
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def _inputs(model: Classifier, data: DataModule) -> Tensor:
+    """Some training images as a picture `(3, H, W)`; with augmentation, on the right of it once
+    more as it left them."""
+    images = data.tensors("train")[0][:_SHOWN]
+    panels = [seen(model, images)]
+    if data.augment is not None:
+        devices = [images.device] if images.is_cuda else []
+        with torch.random.fork_rng(devices):  # whoever goes on is left the same random numbers
+            panels.append(seen(model, data.augment(images)))
+    gap = 2
+    sheets = [tiled(enlarged(panel, 64), 8, gap) for panel in panels]
+    return torch.cat([functional.pad(panel, (10 * gap, 0), value=255) for panel in sheets], 2)
+
+
+def _add_png(board: "SummaryWriter", tag: str, path: Path, step: int) -> None:
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    with Image.open(path) as picture:
+        width, height = picture.size
+    content = path.read_bytes()
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=content)
+    _add(board, Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+
+
+def _add(board: Any, summary: Any, step: int) -> None:
+    board._get_file_writer().add_summary(summary, step)
+
+
+def _add_hyperparameters(
+    board: "SummaryWriter", given: Mapping[str, Any], result: Result, step: int
+) -> None:
+    """A row of the HParams tab, in which the columns of metrics are the same for all runs.
+
+    Lightning's and torch's own ways leave out the column of what a run doesn't have, and the tab
+    takes its columns from any one run.
+    """
+    from torch.utils.tensorboard.summary import hparams
+
+    values = {f"final/{key.replace('/', '_')}": result["metrics"][key] for key in _SCORES}
+    values["final/best_epoch"] = result["best_epoch"] + 1  # as people count; in files from 0
+    values |= {f"final/{key}": result[key] for key in _COUNTS}
+    values["final/fit_seconds"] = result["seconds"]["fit"]
+    for name, value in values.items():
+        if value is not None:
+            board.add_scalar(name, value, step)
+    for summary in hparams(dict(given), values):  # type: ignore[no-untyped-call]  # torch's
+        _add(board, summary, step)

@@ -1,0 +1,141 @@
+"""What an evaluation leaves: numbers, tables, figures and a page in a folder of its own."""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+import mnist_lab
+from mnist_lab import FileOrSettingError
+from mnist_lab.metrics.evaluation import Evaluation, shortest
+from mnist_lab.reports import gallery, page
+from mnist_lab.runs.predictions import write_tables
+from mnist_lab.system.files import left_behind, temporary, whole
+
+if TYPE_CHECKING:  # takes a while
+    from mnist_lab.reports.figures.style import Figure
+
+
+def content(found: Evaluation, disputed: Sequence[int] = ()) -> dict[str, Any]:
+    """The numbers of `evaluation.json`, accuracies as fractions.
+
+    Args:
+        disputed: indices of images whose labels are in doubt: accuracy without them is told, too.
+
+    Raises:
+        FileOrSettingError: there are no images of such indices.
+    """
+    count, disputed = len(found.labels), sorted(set(disputed))
+    wrong = [index for index in disputed if not 0 <= index < count]
+    if wrong:
+        raise FileOrSettingError(f"disputed: there is no image {wrong[0]} among {count}")
+    rest = found.without(disputed) if disputed else None
+    return {
+        "images": count,
+        "metrics": {
+            "accuracy": shortest(found.accuracy),
+            "loss": shortest(found.loss),
+            **found.macro,
+            "calibration_error": shortest(found.calibration_error),
+        },
+        "accuracy_interval": [shortest(bound) for bound in found.interval],
+        "without_disputed": rest
+        and {
+            "disputed": disputed,
+            "images": len(rest.labels),
+            "accuracy": shortest(rest.accuracy),
+            "accuracy_interval": [shortest(bound) for bound in rest.interval],
+        },
+        "per_class": found.per_class,
+        "confusion_matrix": found.confusion.tolist(),
+        "versions": {"torch": torch.__version__, "mnist_lab": mnist_lab.__version__},
+    }
+
+
+def write(
+    folder: Path,
+    numbers: Mapping[str, Any],
+    found: Evaluation,
+    drawn: dict[str, "Figure"],
+    overwrite: bool = False,
+) -> None:
+    """Everything into `folder`, where it appears once all of it is written.
+
+    Args:
+        overwrite: whether it may replace what has come there.
+
+    Raises:
+        FileOrSettingError: it cannot be written; what stood there is as it was.
+    """
+    fresh = not folder.exists()
+    new = temporary(folder / "new")  # within, so that the folder may be a mount, or the current one
+    try:
+        try:
+            new.mkdir(parents=True)
+            write_tables(new, found)
+            gallery.save(new / "figures", drawn)
+            with whole(new / "evaluation.json") as file:
+                json.dump(numbers, file, indent=2)
+                file.write("\n")
+            page.write_evaluation(new, numbers)
+            if not overwrite and set(folder.iterdir()) - set(left_behind(folder)):
+                raise FileOrSettingError(f"output={folder}: another process has written there")
+            _replace(folder, new)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+            if fresh:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()  # unless there is something in it
+    except OSError as error:
+        raise FileOrSettingError(f"output={folder}: cannot be written: {error}") from error
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Put what lies in `new` in place of all else in the folder; `evaluation.json` comes last."""
+    old = temporary(folder / "old")
+    before = set(folder.iterdir()) - set(left_behind(folder))
+    old.mkdir()
+    moves = [(path, old / path.name) for path in before]
+    moves += [
+        (path, folder / path.name)
+        for path in sorted(new.iterdir(), key=lambda path: path.name == "evaluation.json")
+    ]
+    done = []
+    try:
+        for place, other in moves:
+            place.rename(other)
+            done.append((place, other))
+    except BaseException:
+        for place, other in reversed(done):
+            other.rename(place)
+        old.rmdir()
+        raise
+    shutil.rmtree(old)
+
+
+def show(numbers: Mapping[str, Any]) -> None:
+    """The numbers on the console."""
+    table = Table("metric", "value")
+    low, high = numbers["accuracy_interval"]
+    table.add_row("images", f"{numbers['images']:,}")
+    for name, value in numbers["metrics"].items():
+        table.add_row(name.replace("_", " "), f"{value:.4f}")
+        if name == "accuracy":
+            table.add_row("  95 % interval", f"{low:.4f} to {high:.4f}")
+    by_class = Table("class", "precision", "recall", "f1", "images")
+    for name, each in numbers["per_class"].items():
+        *values, support = each.values()
+        told = ("-" if value is None else f"{value:.4f}" for value in values)
+        by_class.add_row(escape(name), *told, f"{support:,}")
+    console = Console(width=None if Console().is_terminal else 100)
+    console.print(escape(page.evaluation_title(numbers)), highlight=False, soft_wrap=True)
+    console.print(table, by_class)
+    if numbers["without_disputed"] is not None:
+        console.print(page.disputed(numbers), highlight=False)

@@ -1,0 +1,44 @@
+"""Whether confidence is what it says."""
+
+import numpy as np
+from matplotlib.ticker import PercentFormatter, StrMethodFormatter
+from numpy.typing import ArrayLike
+
+from mnist_lab.metrics.calibration import calibration
+from mnist_lab.reports.figures.style import BLUE, MUTED, ORANGE, SMALL, Figure, restrained
+
+
+def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> Figure:
+    """Accuracy by confidence, and how many images there are of each; see `calibration`."""
+    found = calibration(probabilities, labels, bins)
+    width, centre = 1 / bins, (np.arange(bins) + 0.5) / bins
+    figure = Figure(figsize=(5.4, 5.4), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    restrained(above, f"reliability: expected calibration error {100 * found.error:.2f} %")
+    restrained(below)
+    filled = found.counts > 0
+    accuracy, gap = found.accuracy[filled], (found.confidence - found.accuracy)[filled]
+    place = centre[filled]
+    above.bar(place, accuracy, 0.92 * width, color=BLUE, label="accuracy")
+    above.bar(
+        place,
+        gap,
+        0.92 * width,
+        bottom=accuracy,
+        color="none",
+        edgecolor=ORANGE,
+        hatch="////",
+        lw=1.2,
+        label="gap to confidence",
+    )
+    above.plot([0, 1], [0, 1], ls=(0, (3, 2)), lw=1, color=MUTED, label="perfectly calibrated")
+    above.set(ylim=(0, 1.02), xlim=(0, 1), ylabel="accuracy")
+    figure.legend(fontsize=SMALL, frameon=False, loc="outside lower center", ncols=3)
+    below.bar(place, found.counts[filled], 0.92 * width, color=MUTED)
+    below.set(yscale="log", xlabel="confidence", ylabel="images")
+    below.minorticks_off()
+    below.set_ylim(0.8, 2 * max(1, found.counts.max()))
+    for axis in (above.yaxis, below.xaxis):
+        axis.set_major_formatter(PercentFormatter(1, 0, " %"))
+    below.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    return figure

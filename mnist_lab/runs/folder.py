@@ -1,0 +1,232 @@
+"""A run's folder: who may use it, what it was made from, and what it holds already."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from mnist_lab import FileOrSettingError
+from mnist_lab.settings.roles import influential, with_present_names
+from mnist_lab.system.files import left_behind, whole
+
+MAX_CONFIG_BYTES = 1 << 16
+MAX_RESULT_BYTES = 1 << 22
+MAX_DEPTH = 30
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's where it is: 12 times as fast
+
+# What may be set beside `resume`, by key.
+CHANGEABLE = {
+    "trainer.max_epochs",
+    "checkpoint_every_n_steps",
+    "data.root",
+    "data.mirror",
+    "data.device",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+}
+# By which a folder without `config.yaml` is known to be in use for something else.
+_WRITTEN = ("result.json", "metrics.csv", "predictions.csv", "per_class.csv", "report.html",
+            "figures", "checkpoints")  # fmt: skip
+_BOUND_TO_LENGTH = ("schedules.onecycle", "schedules.cosine")
+
+
+class FolderError(FileOrSettingError):
+    """A run's folder that cannot be used as asked."""
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep every other process out of the folder.
+
+    Raises:
+        FolderError: another process is using it.
+    """
+    lock = FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise FolderError(f"{folder}: another process is running in this folder") from None
+    except OSError as error:
+        raise FolderError(f"{folder}: cannot be used: {error}") from error
+    try:
+        for place in (folder, folder / "checkpoints"):
+            for path in left_behind(place) if place.is_dir() else ():
+                path.unlink()
+        yield
+    finally:
+        lock.release()
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """What `config.yaml` says: plain data, nothing of it resolved or instantiated.
+
+    Raises:
+        FolderError: no such file, or it isn't a configuration.
+    """
+    path = folder / "config.yaml"
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise FolderError(f"{path}: larger than any configuration")
+        text = path.read_text(encoding="utf-8")
+        depth = 0
+        for event in yaml.parse(text, Loader=_Loader):  # before anything of it is built
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > MAX_DEPTH:
+                raise FolderError(f"{path}: nested too deeply")
+            # An alias would let a few lines stand for a structure of any size.
+            if isinstance(event, yaml.AliasEvent):
+                raise FolderError(f"{path}: contains YAML aliases")
+        content = yaml.load(text, Loader=_Loader)
+        plain = json.dumps(content)  # no dates, sets or bytes: nothing but what we write
+        # Resolved when it was written, but for the folder: what is left would run a resolver.
+        if "${" in plain.replace("${folder}", ""):
+            raise FolderError(f"{path}: contains an interpolation")
+        content = json.loads(plain)  # every key a text
+    except FileNotFoundError:
+        raise FolderError(f"{folder}: there is no run here (no config.yaml)") from None
+    except FolderError:
+        raise
+    except Exception as error:  # whatever the YAML reader makes of a text that isn't YAML
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FolderError(f"{path}: cannot be read: {reason}") from error
+    groups = ("data", "model", "trainer")
+    if not (isinstance(content, dict) and all(isinstance(content.get(g), dict) for g in groups)):
+        raise FolderError(f"{path}: not the configuration of a run")
+    content.pop("defaults", None)  # not of the run, but of repeating it
+    settings: dict[str, Any] = with_present_names(content)
+    return settings
+
+
+def finished(folder: Path, plain: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The result of the run with these settings, or None while there is none.
+
+    Raises:
+        FolderError: `config.yaml` or `result.json` isn't one.
+    """
+    return None if longer(folder, plain) else read_result(folder)
+
+
+def longer(folder: Path, plain: Mapping[str, Any]) -> bool:
+    """Whether these settings have more epochs than those that the folder's run began with."""
+    if not (folder / "config.yaml").exists():
+        return False
+    stored = read_config(folder)["trainer"].get("max_epochs")
+    return bool(stored != plain["trainer"].get("max_epochs"))
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The finished run's result, or None while there is none.
+
+    Raises:
+        FolderError: `result.json` isn't one.
+    """
+    path = folder / "result.json"
+    try:
+        if path.stat().st_size > MAX_RESULT_BYTES:
+            raise FolderError(f"{path}: larger than any result")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise FolderError(f"{path}: cannot be read: {error}") from error
+    known = isinstance(content, dict) and content.get("status") in ("completed", "diverged")
+    metrics = content.get("metrics") if known else None
+    numbers = isinstance(metrics, dict) and all(
+        value is None or isinstance(value, int | float) for value in metrics.values()
+    )
+    if not (numbers and isinstance(content.get("seconds", {}), dict)):
+        raise FolderError(f"{path}: not the result of a run")
+    result: dict[str, Any] = content
+    return result
+
+
+def refuse_others(
+    folder: Path, plain: Mapping[str, Any], incidental: Sequence[str] | None = None
+) -> None:
+    """Only a run with these settings, or none, may be in a folder that it is to use.
+
+    Args:
+        incidental: as `config.influential` takes it.
+
+    Raises:
+        FolderError: the folder is that of another run, or holds files that a run would replace.
+    """
+    if not (folder / "config.yaml").exists():
+        for name in filter(lambda name: (folder / name).exists(), _WRITTEN):
+            raise FolderError(f"{folder}: holds something that is no run: {name}")
+        return
+    before = read_config(folder)
+    one, other = (influential(each, incidental) for each in (before, plain))
+    if one != other:
+        keys = ", ".join(_differing(one, other)[:3])
+        raise FolderError(f"{folder}: holds a run with other settings: {keys}")
+
+
+def begin(folder: Path, plain: Mapping[str, Any]) -> None:
+    """Write `config.yaml`: from here on the folder is this run's; a result of fewer epochs goes.
+
+    Raises:
+        FolderError: it cannot be written.
+    """
+    try:
+        (folder / "result.json").unlink(missing_ok=True)
+        with whole(folder / "config.yaml") as file:
+            # By the defaults it composes as it stands: `--config-dir FOLDER --config-name config`.
+            yaml.safe_dump({"defaults": ["door", "_self_"], **plain}, file, sort_keys=False)
+    except OSError as error:
+        raise FolderError(f"{folder}: cannot be written to: {error}") from error
+
+
+def continued(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored configuration with the changes that may be made beside `resume`.
+
+    Raises:
+        FolderError: a change that cannot be made, or no run to continue.
+    """
+    plain = read_config(folder)
+    trainer = plain["trainer"]
+    epochs = trainer.get("max_epochs")
+    for key, value in changes.items():
+        if key not in CHANGEABLE:
+            raise FolderError(
+                f"{key}: cannot be set beside resume={folder}, which has its own settings; "
+                f"only these can: {', '.join(sorted(CHANGEABLE))}"
+            )
+        group, _, name = key.rpartition(".")
+        (plain[group] if group else plain)[name] = value
+        if key == "trainer.accelerator" and isinstance(trainer.get("precision"), dict):
+            trainer["precision"]["accelerator"] = value
+        if key == "checkpoint_every_n_steps":
+            last = (trainer.get("callbacks") or {}).get("last")
+            if not isinstance(last, dict):
+                raise FolderError(f"{key}: the run in {folder} writes no last.ckpt")
+            last["every_n_steps"] = value
+    wanted = trainer.get("max_epochs")
+    if wanted != epochs:
+        if not (isinstance(wanted, int) and isinstance(epochs, int) and wanted > epochs):
+            raise FolderError(f"trainer.max_epochs={wanted}: can only grow, from {epochs}")
+        scheduler = plain.get("scheduler")
+        schedule = str(scheduler.get("_target_")) if isinstance(scheduler, dict) else ""
+        if schedule.endswith(_BOUND_TO_LENGTH):
+            raise FolderError(
+                f"trainer.max_epochs={wanted}: {schedule} was laid out for {epochs} epochs"
+            )
+    return plain
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "") -> list[str]:
+    names = []
+    for key in dict.fromkeys([*one, *other]):
+        a, b = one.get(key), other.get(key)
+        if isinstance(a, Mapping) and isinstance(b, Mapping):
+            names += _differing(a, b, f"{path}{key}.")
+        elif a != b:
+            names.append(f"{path}{key}")
+    return names

@@ -1,0 +1,66 @@
+"""Tables of predictions by the names of the classes, as train, evaluate and predict write them.
+
+Imports nothing heavy, for who reads them alone.
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnist_lab.system.files import whole
+
+if TYPE_CHECKING:
+    import polars as pl
+    from torch import Tensor
+
+    from mnist_lab.metrics.evaluation import Evaluation
+
+
+def columns(classes: Sequence[str]) -> list[str]:
+    """What the probabilities' columns are called: `p7` that of a class 7, `p_cat` of a cat."""
+    return [f"p{name}" if name.isdecimal() else f"p_{name}" for name in classes]
+
+
+def table(
+    images: Mapping[str, Sequence[int] | Sequence[str]],
+    probabilities: "Tensor",
+    classes: Sequence[str],
+    labels: "Tensor | None" = None,
+) -> "pl.DataFrame":
+    """A row an image: what it is called, its truth where known, prediction, and probabilities.
+
+    Args:
+        images: a column that names them, by its own name: `index` or `file`.
+        probabilities: `(N, K)`, on the CPU.
+        labels: the truth, `(N,)`.
+    """
+    import polars as pl
+
+    confidence, guess = probabilities.float().max(1)
+    names = pl.Series(classes, dtype=pl.String)
+    truth = {} if labels is None else {"truth": names.gather(labels.numpy())}
+    each = zip(columns(classes), probabilities.float().unbind(1), strict=True)
+    return pl.DataFrame(
+        {
+            **images,
+            **truth,
+            "prediction": names.gather(guess.numpy()),
+            "confidence": confidence.numpy(),
+            **{name: column.numpy() for name, column in each},
+        }
+    )
+
+
+def write_tables(folder: Path, found: "Evaluation") -> None:
+    """`predictions.csv`, a row an image in the order of its split, and `per_class.csv`."""
+    indices = {"index": range(len(found.labels))}
+    rows = table(indices, found.probabilities, found.classes, found.labels)
+    with whole(folder / "predictions.csv", "wb") as file:
+        rows.write_csv(file)
+    with whole(folder / "per_class.csv", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["class", "precision", "recall", "f1", "support"])
+        for name, values in found.per_class.items():
+            writer.writerow([name, *values.values()])
+        writer.writerow(["macro", *found.macro.values(), len(found.labels)])

@@ -1,0 +1,87 @@
+"""In what a run's configuration differs from the one that stands in `conf/`."""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+from omegaconf import OmegaConf
+
+from mnist_lab.settings.conf import CONF, GROUPS
+from mnist_lab.settings.roles import whole_numbers
+
+# What `train.yaml` adds to a group: it stands elsewhere, or follows from the choice.
+_ADDED = {
+    "data": {"seed", "augment"},
+    "model": {"name", "num_classes", "optimizer", "scheduler"},
+}
+_NOT_SETTINGS = ("folder", "resume", "sweep", *GROUPS)
+
+
+def changed(plain: Mapping[str, Any]) -> dict[str, str]:
+    """Choices other than the defaults' and, beside what a choice says, values that were changed.
+
+    Args:
+        plain: what `config.yaml` holds.
+    """
+    defaults = _read(Path(CONF, "train.yaml"))
+    chosen = {key: name for each in defaults.pop("defaults") if isinstance(each, dict)
+              for key, name in each.items()}  # fmt: skip
+    found: dict[str, str] = {}
+    for group in GROUPS:
+        given = plain.get(group)
+        if isinstance(given, Mapping):
+            given = {k: v for k, v in given.items() if k not in _ADDED.get(group, ())}
+        beside = {name: dict(_differences(given, described, group))
+                  for name, described in choices(group).items()}  # fmt: skip
+        name = min(beside, key=lambda each: (len(beside[each]), each != chosen[group]))
+        if name != chosen[group]:
+            found[group] = name
+        found |= beside[name]
+    rest = {key: value for key, value in plain.items() if key not in _NOT_SETTINGS}
+    known = {key: value for key, value in defaults.items() if key in rest}
+    return found | dict(_differences(rest, known, ""))
+
+
+@cache
+def choices(group: str) -> dict[str, Any]:
+    """What each file of a group says, by its name."""
+    found = {}
+    for path in sorted(Path(CONF, group).glob("*.yaml")):
+        content = _read(path)
+        for base in content.pop("defaults", []):
+            if base != "_self_":
+                merged = OmegaConf.merge(_read(path.with_name(f"{base}.yaml")), content)
+                content = _plain(merged)
+        found[path.stem] = content[group] if set(content) == {group} else content
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return _plain(OmegaConf.load(path))
+
+
+def _plain(content: Any) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(content))
+
+
+def _differences(given: Any, default: Any, key: str) -> Iterator[tuple[str, str]]:
+    """Keys with the values that are not the default ones; an interpolation may be any."""
+    if isinstance(given, Mapping) and isinstance(default, Mapping):
+        for name in {**default, **given}:
+            below = f"{key}.{name}" if key else name
+            if name not in given:
+                yield below, "left out"
+            elif name not in default:
+                yield below, _text(given[name])
+            else:
+                yield from _differences(given[name], default[name], below)
+    elif not isinstance(default, Mapping) and "${" in str(default):
+        return
+    elif whole_numbers(given) != whole_numbers(default):
+        yield key, _text(given)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

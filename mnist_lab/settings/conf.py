@@ -1,0 +1,95 @@
+"""Where `conf/` lies, and what its files describe.
+
+Imports nothing heavy: `--help`, `--cfg job` and a mistyped key answer before torch is loaded.
+"""
+
+import json
+import os
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from mnist_lab.settings.roles import with_present_names
+from mnist_lab.settings.signatures import ConfigError, build, check, hint, locate
+from mnist_lab.system.files import class_names
+
+_package = Path(__file__).resolve().parents[1]
+CONF = str(_package / "conf" if (_package / "conf").is_dir() else _package.parent / "conf")
+"""The configuration's folder: inside an installed wheel, beside the package in a checkout."""
+
+# Groups whose files describe an object that `make` builds, and all that describe one.
+MADE = ("data", "augment", "model", "optimizer", "scheduler")
+GROUPS = (*MADE, "trainer")
+
+
+def to_plain(cfg: DictConfig) -> dict[str, Any]:
+    """The configuration resolved to plain values, but for `${folder}`: so a run can be moved."""
+    cfg = cfg.copy()
+    cfg.folder = r"\${folder}"
+    return typing.cast(
+        dict[str, Any], with_present_names(OmegaConf.to_container(cfg, resolve=True))
+    )
+
+
+def in_folder(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """What `to_plain` gave (or `config.yaml` holds), with every path below `folder`."""
+
+    def placed(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            # In a file all keys are text; those of arguments are names, others may be numbers.
+            numbers = "_target_" not in value and all(str(key).isdecimal() for key in value)
+            return {int(key) if numbers else key: placed(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [placed(each) for each in value]
+        return value.replace("${folder}", str(folder)) if isinstance(value, str) else value
+
+    return {**placed(plain), "folder": str(folder)}
+
+
+def make(name: str, **settings: Any) -> Any:
+    """What `conf/NAME.yaml` describes, with these of its settings changed, built.
+
+    `make("data/mnist", train_size=1000)` is a DataModule, `make("model/bn_cnn")` a Classifier. A
+    dictionary changes what it names, as on the command line; an object is passed on.
+
+    Raises:
+        ConfigError: there is no such file, it describes no object, or a setting doesn't fit.
+    """
+    group, _, choice = name.partition("/")
+    known = sorted(path.stem for path in (Path(CONF) / group).glob("*.yaml"))
+    if choice not in known:
+        raise ConfigError(f"{name}: no such choice{hint(choice, known) if known else ''}")
+    if group == "trainer":
+        raise ConfigError(
+            f"{name}: is for a run's folder; training.default_trainer(FOLDER) makes one"
+        )
+    if group not in MADE:
+        raise ConfigError(f"{name}: sets what a run is made of; it is no {', '.join(MADE)}")
+    from hydra import compose, initialize_config_dir
+
+    OmegaConf.register_new_resolver("class_names", class_names, replace=True)
+    with initialize_config_dir(CONF, version_base="1.3"):
+        described = compose(name)
+    if described[group] is None:  # augment/none
+        for key in settings:
+            raise ConfigError(f"{group}.{key}: no such setting of {name}")
+        return None
+    if group == "model":  # as a run calls it
+        settings.setdefault("name", choice)
+    objects = {}
+    for key, value in settings.items():
+        try:
+            plain = json.loads(json.dumps(value, default=os.fspath))
+        except (TypeError, ValueError):
+            objects[key] = value
+        else:  # before it is resolved: others are computed from it
+            OmegaConf.update(described, f"{group}.{key}", plain, merge=True, force_add=True)
+    for key in OmegaConf.missing_keys(described):
+        raise ConfigError(f"{key}: a value is missing")
+    changed = typing.cast(dict[str, Any], OmegaConf.to_container(described[group], resolve=True))
+    changed |= objects
+    check(changed, locate(changed["_target_"], group), f"{group}.")
+    return build({group: changed})[group]

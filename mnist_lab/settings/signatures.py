@@ -1,0 +1,195 @@
+"""A composed configuration held against the constructors that it names.
+
+Imports nothing heavy: `--help`, `--cfg job` and a mistyped key answer before torch is loaded.
+"""
+
+import difflib
+import inspect
+import json
+import logging
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from mnist_lab import FileOrSettingError
+
+_INSTANTIATE_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+
+
+class ConfigError(FileOrSettingError):
+    """A setting that doesn't fit; the text names the key, what came and what is allowed."""
+
+
+def check(settings: Mapping[str, Any], target: Callable[..., Any], path: str = "") -> None:
+    """Hold settings against the signature of what they will be passed to, at every level.
+
+    Types are compared strictly, as JSON has them: `"32"` and `true` are no integers, `3` is a
+    float. What only a constructor can know (ranges) shows in `build`.
+
+    Raises:
+        ConfigError: an unknown, missing or mistyped setting, or a `_target_` that doesn't fit.
+    """
+    known, required, rest = _parameters(target)
+    for name in settings.keys() - known.keys() - _INSTANTIATE_KEYS:
+        if rest is None:
+            raise ConfigError(f"{path}{name}: no such setting{hint(name, list(known))}")
+    for name in [*known, *(settings.keys() - known.keys() - _INSTANTIATE_KEYS)]:
+        if name in settings:
+            _check_value(settings[name], known.get(name, rest), path + name)
+    missing = required - settings.keys()
+    if missing and not settings.get("_partial_"):
+        raise ConfigError(f"{path}{sorted(missing)[0]}: a value is missing")
+
+
+def build(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Instantiate every `_target_`; a value that a constructor refuses is a `ConfigError`."""
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate
+
+    try:
+        return typing.cast(dict[str, Any], instantiate(settings, _convert_="all"))
+    except InstantiationException as error:
+        key = str(error).rpartition("full_key: ")[2]
+        reason = error.__cause__ or error
+        raise ConfigError(f"{key}: {str(reason) or type(reason).__name__}") from error
+
+
+def leave_out(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
+    """Take from a configuration what a class that was named by hand lacks; say what that was.
+
+    `optimizer._target_=torch.optim.RMSprop` has no use for the `betas` and `fused` of the optimizer
+    in whose place it is put. What was set by hand stays, and is refused where it doesn't fit.
+    """
+    typed = {text.lstrip("+").partition("=")[0] for text in overrides}
+    told = []
+    for key in sorted(key for key in typed if key.endswith("._target_")):
+        group = key.removesuffix("._target_")
+        node = OmegaConf.select(cfg, group)
+        known = settings_of(node._target_, group)
+        out = [
+            str(name)
+            for name in node
+            if known is not None and name not in {*known, *_INSTANTIATE_KEYS}
+        ]
+        out = [name for name in out if f"{group}.{name}" not in typed]
+        with open_dict(cfg):
+            for name in out:
+                del node[name]
+        if out:
+            told.append(f"{group}: {node._target_} takes no {', '.join(out)}: left out")
+    return told
+
+
+def settings_of(dotted: str, key: str) -> list[str] | None:
+    """The settings of what a `_target_` at `key` names; None where it takes any.
+
+    Raises:
+        ConfigError: it cannot be imported.
+    """
+    known, _, rest = _parameters(locate(dotted, key))
+    return list(known) if rest is None else None
+
+
+def _parameters(target: Callable[..., Any]) -> tuple[dict[str, Any], set[str], Any]:
+    """Known parameters and their types, the required ones, and the type of any others."""
+    function = target.__init__ if inspect.isclass(target) else target
+    try:
+        hints = typing.get_type_hints(function)
+    except (NameError, TypeError):
+        hints = {}  # annotations that exist for type checkers alone: names are checked still
+    known: dict[str, Any] = {}
+    required = set()
+    rest = None
+    for name, parameter in inspect.signature(target).parameters.items():
+        hint = hints.get(name, Any)
+        if parameter.kind is parameter.VAR_KEYWORD:
+            if typing.get_origin(hint) is typing.Unpack:
+                known |= typing.get_type_hints(typing.get_args(hint)[0])
+            else:
+                rest = hint
+        elif parameter.kind is not parameter.VAR_POSITIONAL:
+            known[name] = hint
+            if parameter.default is parameter.empty:
+                required.add(name)
+    return known, required, rest
+
+
+def _check_value(value: Any, expected: Any, key: str) -> None:
+    if isinstance(value, Mapping) and "_target_" in value:
+        target = locate(value["_target_"], key)
+        fitting = [t for t in typing.get_args(expected) or [expected] if t is not type(None)]
+        # A function, and what a partial will make, cannot be told from here.
+        judged = all(map(inspect.isclass, fitting)) and not value.get("_partial_")
+        if judged and isinstance(target, type) and not issubclass(target, tuple(fitting)):
+            names = " or ".join(t.__name__ for t in fitting)
+            raise ConfigError(f"{key}._target_={value['_target_']}: must be a {names}")
+        check(value, target, key + ".")
+        return
+    if isinstance(value, list) and any(isinstance(v, Mapping) and "_target_" in v for v in value):
+        for index, each in enumerate(value):
+            _check_value(each, _element(expected), f"{key}[{index}]")
+        return
+    from pydantic import PydanticUserError, TypeAdapter, ValidationError
+
+    if expected is Any:
+        return
+    try:
+        adapter = TypeAdapter[Any](expected, config={"arbitrary_types_allowed": True})
+    except PydanticUserError:  # a type that configures itself takes no configuration
+        adapter = TypeAdapter[Any](expected)
+    try:
+        text = json.dumps(value)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{key}: does not fit: {error}") from error
+    except TypeError:  # from Python: objects stand for themselves
+        text = None
+    try:
+        if text is None:
+            adapter.validate_python(value, strict=True)
+        else:
+            adapter.validate_json(text, strict=True)
+    except ValidationError as error:
+        told = dict.fromkeys(
+            e["msg"].removeprefix("Input ") for e in error.errors() if "isinstance" not in e["msg"]
+        )
+        union = typing.get_origin(expected) in (typing.Union, types.UnionType)
+        kinds = typing.get_args(expected) if union else (expected,)
+        named = [kind.__name__ for kind in kinds if isinstance(kind, type)]
+        wanted = f"should be a {' or '.join(named)}" if len(named) == len(kinds) else "does not fit"
+        wanted = wanted.replace("NoneType", "null")
+        given = value if text is not None else type(value).__name__
+        raise ConfigError(f"{key}={given}: {' or '.join(told) or wanted}") from None
+
+
+def _element(expected: Any) -> Any:
+    """What a list that fits the type is a list of."""
+    for kind in typing.get_args(expected) or (expected,):
+        origin = typing.get_origin(kind)
+        if inspect.isclass(origin) and issubclass(origin, Iterable):
+            return typing.get_args(kind)[0]
+    return Any  # a constructor that gives no types
+
+
+def locate(dotted: str, key: str) -> Callable[..., Any]:
+    from hydra.utils import get_object
+
+    logging.getLogger("hydra.utils").disabled = True  # it logs what it raises, too
+    try:
+        target = get_object(dotted)
+    except Exception as error:  # whatever importing that module raises
+        reason = " ".join(str(error).splitlines()[:2])
+        raise ConfigError(f"{key}._target_={dotted}: cannot be imported: {reason}") from error
+    if not callable(target):
+        raise ConfigError(f"{key}._target_={dotted}: is not a class or function")
+    return typing.cast(Callable[..., Any], target)
+
+
+def hint(name: str, known: Sequence[str]) -> str:
+    """The nearest known name, or all of them where they are few, to end an error with."""
+    nearest = difflib.get_close_matches(name, known, n=1)
+    if nearest:
+        return f"; did you mean {nearest[0]}?"
+    return f"; there are {', '.join(known)}" if 0 < len(known) < 25 else ""

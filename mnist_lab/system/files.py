@@ -1,0 +1,109 @@
+"""Files that are whole or not there, and what folders are called.
+
+Imports nothing heavy.
+"""
+
+import contextlib
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from mnist_lab import FileOrSettingError
+
+
+def temporary(path: Path) -> Path:
+    """A name beside `path` that nobody else has, for what is to be called `path` once complete."""
+    return path.with_name(f".mnist_lab-{secrets.token_hex(8)}.part")
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """Files with such names: of processes that were killed, where no other can be at work."""
+    ours = re.compile(r"\.mnist_lab-[0-9a-f]{16}\.part")
+    return [path for path in folder.iterdir() if ours.fullmatch(path.name)]
+
+
+@contextlib.contextmanager
+def whole(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
+    """Open `path` for writing; it gets its name once everything is on the disk.
+
+    Whatever happens before that, a previous file of this name stays as it was.
+
+    Raises:
+        OSError: as `open` and `write` do.
+    """
+    partial = temporary(path)
+    try:
+        with open(partial, mode.replace("w", "x"), **options) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first error is the one to tell
+            partial.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the name, too
+    finally:
+        os.close(folder)
+
+
+_SPLIT = re.compile(
+    r"(?:(train|training)|(val|valid|validation|dev)|(test|testing))(?:[ _-]?(?:set|data|images))?",
+    re.IGNORECASE,
+)
+
+
+def split_folders(root: str) -> dict[str, Path]:
+    """The folders in `root` that are splits, by `train`, `val` and `test`; none if all are classes.
+
+    Raises:
+        FileOrSettingError: they can't be listed, or it is in doubt what they are.
+    """
+    folder = Path(root).expanduser()
+    try:
+        inner = [each for each in folder.iterdir() if each.is_dir() and each.name[0] != "."]
+    except OSError as error:
+        raise FileOrSettingError(f"data.root={root}: {error.strerror}") from error
+    names = sorted(each.name for each in inner)
+    found = {each: match for each in inner if (match := _SPLIT.fullmatch(each.name))}
+    if not found:
+        if len(inner) == 1 and any(each.is_dir() for each in inner[0].iterdir()):
+            told = f"holds {names[0]} alone; data.root={folder / names[0]} has the classes"
+            raise FileOrSettingError(f"data.root={root}: {told}")
+        return {}
+    kinds = ("train", "val", "test")
+    splits = {kinds[(match.lastindex or 1) - 1]: each for each, match in found.items()}
+    if len(splits) < len(inner) or "train" not in splits or len(splits) == 1:
+        told = ", ".join(names[:6]) + ", ..." * (len(names) > 6)
+        raise FileOrSettingError(
+            f"data.root={root}: holds {told}; should hold a folder for each class, or splits "
+            "alone: train, and val or test or both"
+        )
+    return splits
+
+
+def class_names(root: str) -> list[str]:
+    """The names of the folders in `root`, or in that of its training split: classes of images.
+
+    They are sorted, as torchvision's ImageFolder has them; hidden folders are none.
+
+    Raises:
+        FileOrSettingError: there are none, or a name can't be written down.
+    """
+    folder = split_folders(root).get("train", Path(root).expanduser())
+    try:
+        found = [path.name for path in folder.iterdir() if path.is_dir()]
+    except OSError as error:
+        raise FileOrSettingError(f"data.root={root}: {error.strerror}") from error
+    names = sorted(name for name in found if not name.startswith("."))
+    if len(names) < 2:
+        raise FileOrSettingError(f"data.root={root}: needs a folder for each of 2 or more classes")
+    for name in names:
+        if "${" in name or not name.isprintable():  # an interpolation, or no Unicode
+            raise FileOrSettingError(f"data.root={root}: {name!r} can't be the name of a class")
+    return names

@@ -1,0 +1,206 @@
+"""A run's page: whole, alone, and safe."""
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from mnist_lab.data import DataModule, Digits
+from mnist_lab.models import MLP, LeNet
+from mnist_lab.reports import figures, gallery
+from mnist_lab.reports.page import write_report
+from mnist_lab.runs.folder import FolderError
+from mnist_lab.training import run
+from mnist_lab.training.trainer import default_trainer
+
+VOID = {"meta", "img"}
+
+
+class Page(HTMLParser):
+    """Tags, texts and attributes of a page whose every tag is closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.images: dict[str, str] = {}
+        self.addresses: list[str] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.tags.append(tag)
+        if tag not in VOID:
+            self.open.append(tag)
+        given = dict(attrs)
+        self.addresses += [given[key] for key in ("src", "href", "action", "data") if key in given]
+        if tag == "img":
+            self.images[given["alt"]] = given["src"]
+
+    def handle_endtag(self, tag) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run of two epochs, from Python."""
+    path = tmp_path_factory.mktemp("run")
+    trainer = default_trainer(path, max_epochs=2, accelerator="cpu")
+    run.train(DataModule(Digits(), val_size=200), LeNet(), trainer)
+    return path
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    """A folder with that run's result and nothing else."""
+    (tmp_path / "result.json").write_text((folder / "result.json").read_text())
+    (tmp_path / "figures").mkdir()
+    return tmp_path
+
+
+def page(folder) -> Page:
+    return Page((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def test_a_run_draws_its_figures_and_puts_them_on_one_page(folder):
+    names = {path.stem for path in (folder / "figures").iterdir()}
+    assert names == {
+        "class_distribution", "confusion_matrix", "confusions", "curves", "feature_maps_1",
+        "feature_maps_2", "feature_maps_3", "filters", "mistakes", "outputs", "per_class",
+        "predictions", "reliability", "samples",
+    }  # fmt: skip
+    shown = page(folder).images
+    assert set(shown) == names
+    assert next(iter(shown)) == "curves"
+    for name, address in shown.items():
+        kind, _, data = address.partition(",")
+        assert kind == "data:image/png;base64"
+        assert base64.b64decode(data) == (folder / "figures" / f"{name}.png").read_bytes()
+    assert (folder / "report.html").stat().st_size < 3_000_000
+
+
+def test_the_page_holds_every_number(folder):
+    result = json.loads((folder / "result.json").read_text())
+    text = page(folder).text
+    for key, value in result["metrics"].items():
+        assert re.search(rf"{key}\s*{value:.4f}", text), key
+    for name, each in result["per_class"].items():
+        row = "".join(f"{100 * each[key]:.2f} %" for key in ("precision", "recall", "f1"))
+        assert f"{name}{row}{each['support']}" in text
+    assert f"{100 * result['metrics']['test/accuracy']:.2f} %test accuracy" in text
+    assert "61,706parameters" in text
+    assert f"best epoch{result['best_epoch'] + 1} of 2" in text
+    assert result["versions"]["torch"] in text
+    assert "started from Python" in text
+
+
+def test_the_page_needs_neither_network_nor_script(folder):
+    content = page(folder)
+    assert all(address.startswith("data:image/png;base64,") for address in content.addresses)
+    assert not {"script", "link", "iframe", "object", "base"} & set(content.tags)
+    style = (folder / "report.html").read_text().partition("<style>")[2].partition("</style>")[0]
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_texts_are_escaped(copy):
+    result = json.loads((copy / "result.json").read_text())
+    bad = '<script>alert("1")</script>&amp;'
+    result["per_class"] = {bad: next(iter(result["per_class"].values()))}
+    for key in ("model", "dataset", "device", "seed", "epochs", "config_hash"):
+        result[key] = f"{bad}{key}"
+    result["versions"] = {bad: bad}
+    result["git"] = {"commit": bad, "dirty": True}
+    config = {"data": {bad: bad}, "model": {}, "trainer": {}}
+    (copy / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    Image.new("RGB", (4, 4)).save(copy / "figures" / "per_class.png")
+    Image.new("RGB", (4, 4)).save(copy / "figures" / "<script>&amp;.png")
+    write_report(copy, result)
+    content = page(copy)
+    assert "script" not in content.tags
+    assert content.text.count(bad) == 17
+    assert "<script>&amp;" in content.images
+
+
+def test_large_figures_are_made_small_enough(copy):
+    noise = np.random.RandomState(0).randint(0, 255, (1400, 1200, 3)).astype(np.uint8)
+    for name in ("samples", "mistakes"):
+        Image.fromarray(noise).save(copy / "figures" / f"{name}.png")
+    write_report(copy)
+    assert 500_000 < (copy / "report.html").stat().st_size < 3_000_000
+    for address in page(copy).images.values():
+        with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as image:
+            assert image.width / image.height == pytest.approx(12 / 14, abs=0.01)
+    # Shown as large as before.
+    assert 'width="600"' in (copy / "report.html").read_text()
+
+
+def test_a_model_without_convolutions_has_its_page(tmp_path):
+    trainer = default_trainer(tmp_path, max_epochs=1, accelerator="cpu")
+    data = DataModule(Digits(), val_size=0)
+    run.train(data, MLP(hidden=(16,)), trainer)
+    assert "filters" in page(tmp_path).images
+    assert "feature_maps_1" not in page(tmp_path).images
+    assert "-validation accuracy" in page(tmp_path).text
+
+
+def test_a_folder_without_a_result_is_refused(tmp_path, copy):
+    with pytest.raises(FolderError, match="no finished run"):
+        write_report(tmp_path / "empty")
+    (copy / "result.json").write_text('{"status": "completed", "metrics": {}}')
+    with pytest.raises(FolderError, match="not the result of a run"):
+        write_report(copy)
+    assert not (copy / "report.html").exists()
+
+
+def test_values_of_a_class_without_images_are_dashes(copy):
+    result = json.loads((copy / "result.json").read_text())
+    result["per_class"]["3"] = {"precision": None, "recall": None, "f1": None, "support": 0}
+    Image.new("RGB", (4, 4)).save(copy / "figures" / "per_class.png")
+    write_report(copy, result)
+    assert "3---0" in page(copy).text
+
+
+def test_settings_that_differ_from_the_defaults_stand_above_the_figures(lab_train, tmp_path):
+    called = lab_train("data=digits", "model=mlp", "model.hidden=[8]", "trainer.max_epochs=1",
+                       "hydra.run.dir=run")  # fmt: skip
+    assert called.status == 0, called.err
+    text = page(tmp_path / "run").text
+    _, _, rest = text.partition("Settings that differ from the defaults")
+    assert rest.partition("Learning curves")[0].strip() == (
+        "datadigitsmodelmlpmodel.hidden[8]trainer.max_epochs1"
+    )
+
+
+def test_nothing_is_cut_off_at_any_width_or_in_print(copy, browser):
+    names = [f"a long name of a class, number {i}" for i in range(30)]
+    drawn = {
+        "confusion_matrix": figures.confusion_matrix(np.full((30, 30), 1234), names),
+        "mistakes": figures.mistakes(np.zeros((60, 1, 28, 28), np.uint8), np.arange(60) % 30,
+                                     np.eye(30)[(np.arange(60) + 1) % 30], names),
+    }  # fmt: skip
+    gallery.save(copy / "figures", drawn)
+    write_report(copy)
+    opened = browser.new_page()
+    for media, width in (("screen", 1280), ("screen", 390), ("print", 718)):
+        opened.emulate_media(media=media)
+        opened.set_viewport_size({"width": width, "height": 900})
+        opened.goto((copy / "report.html").as_uri())
+        inside = opened.evaluate(
+            "[document.documentElement, ...document.querySelectorAll('.wide')]"
+            ".map(x => [x.scrollWidth, x.clientWidth])"
+        )
+        assert len(inside) > 3
+        assert all(needed <= there for needed, there in inside), (media, width, inside)
+    opened.close()
