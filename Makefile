@@ -27,10 +27,11 @@ train: setup ## train on MNIST: make train ARGS="model=bn_cnn trainer.max_epochs
 test: setup ## the tests but for the slow ones: make test ARGS="-k loader"; all: ARGS=--slow
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: setup ## ruff and mypy
+lint: setup ## ruff, mypy, and which room may import which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: setup ## sort imports and format
 	$(BIN)/ruff check --fix .

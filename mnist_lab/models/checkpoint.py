@@ -15,8 +15,8 @@ from torch.nn.parameter import UninitializedParameter
 
 from mnist_lab import Diverged, FileOrSettingError
 from mnist_lab.models.classifier import Classifier
-from mnist_lab.runs.trust import OWN
 from mnist_lab.settings import signatures
+from mnist_lab.settings.signatures import OWN
 from mnist_lab.system.files import whole
 
 # Behind the archive's end, where torch.load doesn't look: any reader of checkpoints can read ours.

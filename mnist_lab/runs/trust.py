@@ -4,14 +4,11 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mnist_lab.settings.signatures import ConfigError, locate
+from mnist_lab.settings.signatures import OWN, ConfigError, locate
 
 # Whose classes a stored configuration may name, and which functions.
 _PACKAGES = ("mnist_lab", "lightning", "torch", "torchvision.transforms")
 _FUNCTIONS = {"mnist_lab.training.trainer.as_list", "mnist_lab.training.trainer.precision"}
-
-
-OWN = "a package of your own is allowed by trust=[PACKAGE]"
 
 
 def vouch(stored: Any, trust: Sequence[str] = (), path: str = "") -> None:

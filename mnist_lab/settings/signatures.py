@@ -16,6 +16,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mnist_lab import FileOrSettingError
 
+OWN = "a package of your own is allowed by trust=[PACKAGE]"
+"""What is said where a file names a class that isn't trusted."""
 _INSTANTIATE_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 
