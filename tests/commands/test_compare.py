@@ -84,7 +84,8 @@ def test_errors_are_a_line(arguments, told, write_run, lab_compare, tmp_path):
 def test_neither_torch_nor_lightning_is_imported(write_run, tmp_path):
     write_run("a")
     code = (
-        "import sys; from mnist_lab import command, compare; command.run(compare.main); "
+        "import sys; from mnist_lab import compare; from mnist_lab.cli import command; "
+        "command.run(compare.main); "
         "assert not {'torch', 'lightning'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, "runs=runs"], cwd=tmp_path,

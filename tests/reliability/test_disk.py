@@ -116,7 +116,8 @@ def test_size_limit_on_the_process(tmp_path):
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
-        "from mnist_lab import command, train\n"
+        "from mnist_lab import train\n"
+        "from mnist_lab.cli import command\n"
         "sys.argv = ['train', *sys.argv[1:], 'hydra.job.name=train']\n"
         "command.run(train.main)\n"
     )

@@ -65,7 +65,7 @@ def wait_for_step(folder, step, process):
 SLOW_STEP = """
 import time
 from lightning.pytorch.callbacks import Callback
-from mnist_lab import models, run
+from mnist_lab import models, training
 from mnist_lab.data import DataModule, Digits
 
 class Slow(Callback):
@@ -74,9 +74,9 @@ class Slow(Callback):
             print("slow", flush=True)
             time.sleep(300)
 
-trainer = run.default_trainer("run", accelerator="cpu")
+trainer = training.default_trainer("run", accelerator="cpu")
 trainer.callbacks.append(Slow())
-run.train(DataModule(Digits(), val_size=200), models.LeNet(), trainer)
+training.train(DataModule(Digits(), val_size=200), models.LeNet(), trainer)
 """
 
 

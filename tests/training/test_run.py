@@ -137,13 +137,14 @@ def test_of_epochs_level_in_accuracy_the_one_with_the_lowest_loss_counts(tmp_pat
 
 
 FROM_PYTHON = """
-from mnist_lab import LabError, run
+from mnist_lab import LabError, training
 from mnist_lab.data import DataModule, Digits
 from mnist_lab.models import MLP
 
 def train(hidden, **settings):
-    trainer = run.default_trainer("run", max_epochs=1, accelerator="cpu")
-    return run.train(DataModule(Digits(), val_size=200), MLP(hidden=hidden), trainer, **settings)
+    trainer = training.default_trainer("run", max_epochs=1, accelerator="cpu")
+    data = DataModule(Digits(), val_size=200)
+    return training.train(data, MLP(hidden=hidden), trainer, **settings)
 
 first = train([16])
 for hidden, settings in (([16], {}), ([8], {}), ([8], {"resume": True})):
