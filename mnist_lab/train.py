@@ -4,7 +4,7 @@ import contextlib
 import logging
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -21,6 +21,9 @@ from mnist_lab.settings.conf import CONF, in_folder, to_plain
 from mnist_lab.settings.roles import mode_of
 from mnist_lab.system import processes
 from mnist_lab.system.log import console_for_warnings
+
+if TYPE_CHECKING:
+    from mnist_lab.runs.result import Result
 
 log = logging.getLogger(__name__)
 _started: float | None = time.perf_counter()  # of the process, for the first job in it
@@ -47,11 +50,10 @@ def _main(cfg: DictConfig) -> float | None:
         raise
     except OSError as error:
         raise LabError(f"{cfg.folder}: cannot be written to: {error}") from error
-    value: float | None = result["metrics"].get(monitor)
-    return value
+    return result.metrics.get(monitor)
 
 
-def _run(cfg: DictConfig, gpu: int | None) -> tuple[dict[str, Any], str]:
+def _run(cfg: DictConfig, gpu: int | None) -> tuple["Result", str]:
     """The run's result, found in its folder or made now, and the name of its monitored value."""
     global _started  # here: a launcher's workers get a copy of the function above
     from mnist_lab.runs import folder as run_folder
@@ -78,6 +80,7 @@ def _run(cfg: DictConfig, gpu: int | None) -> tuple[dict[str, Any], str]:
 
         from lightning.pytorch import seed_everything
 
+        from mnist_lab.runs.result import Result
         from mnist_lab.training import run
         from mnist_lab.training.trainer import quieten
 
@@ -103,11 +106,11 @@ def _run(cfg: DictConfig, gpu: int | None) -> tuple[dict[str, Any], str]:
             run_folder.refuse_others(folder, plain, built["data"].source.incidental)
         for line in left_out:
             log.info("%s", line)
-        result = run_folder.finished(folder, plain)
-        untested = result is not None and result["metrics"].get("test/accuracy") is None
+        result = None if run_folder.longer(folder, plain) else Result.read(folder)
+        untested = result is not None and result.metrics.get("test/accuracy") is None
         if cfg.resume is not None and not (folder / "checkpoints/last.ckpt").exists():
             log.info("%s: has no checkpoint yet, and begins anew", folder)
-        if result is None or (result["status"] == "completed" and untested and settings["test"]):
+        if result is None or (result.status == "completed" and untested and settings["test"]):
             result = run.train(
                 built["data"],
                 built["model"],
@@ -118,10 +121,10 @@ def _run(cfg: DictConfig, gpu: int | None) -> tuple[dict[str, Any], str]:
                 plain=plain,
                 started=started,
             )
-        elif result["status"] == "completed":
+        elif result.status == "completed":
             log.info("Finished before: %s", folder)
         else:
-            raise Diverged(f"{folder}: diverged before: {result.get('reason')}")
+            raise Diverged(f"{folder}: diverged before: {result.reason}")
     return result, settings["monitor"]
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -43,6 +43,9 @@ from mnist_lab.settings.roles import mode_of, without_influence
 from mnist_lab.system import streams
 from mnist_lab.system.files import left_behind, whole
 from mnist_lab.system.log import console_for_warnings
+
+if TYPE_CHECKING:
+    from mnist_lab.runs.result import Result
 
 register_resolvers()  # in a launcher's workers, which import this for the callback's sake
 
@@ -237,9 +240,9 @@ def job(cfg: DictConfig) -> Iterator[int | None]:
         # Model, trainer and data refer to each other. Left to chance, they fill the memory of the
         # next jobs' process, too, which joblib then takes for a leak and starts anew.
         gc.collect()
-    result = run_folder.read_result(folder) or {"metrics": {}}
+    result = _result(folder)
     spent = "finished before" if finished else f"{time.perf_counter() - start:.1f} s"
-    value = _number(result["metrics"].get(cfg.monitor))
+    value = _number(None if result is None else result.metrics.get(cfg.monitor))
     print(head, f"{cfg.monitor} {value}, {spent}", flush=True)
 
 
@@ -337,9 +340,15 @@ def _by_number(path: Path) -> list[str | int]:
 
 def loss_of(folder: Path) -> float:
     """By which jobs are told apart that are level in what is monitored."""
-    result = run_folder.read_result(folder)
-    loss = None if result is None else result["metrics"].get("val/loss")
-    return math.inf if loss is None else float(loss)
+    result = _result(folder)
+    loss = None if result is None else result.metrics.get("val/loss")
+    return math.inf if loss is None else loss
+
+
+def _result(folder: Path) -> "Result | None":
+    from mnist_lab.runs.result import Result  # whose pydantic takes a while
+
+    return Result.read(folder)
 
 
 def _row(
@@ -347,28 +356,28 @@ def _row(
 ) -> tuple[tuple[int, float, float], str, str, str, str, str, str]:
     """What to sort by, then the cells."""
     try:
-        result = run_folder.read_result(folder)
+        result = _result(folder)
     except run_folder.FolderError as error:
         return (1, 0.0, 0.0), folder.name, "-", "-", "-", "-", str(error)
-    if result is None or result["status"] == "diverged":
+    if result is None or result.status == "diverged":
         reason = folder / REASON
         if result is not None:
-            state = f"diverged: {result.get('reason')}"
+            state = f"diverged: {result.reason}"
         elif reason.exists():
             state = f"failed: {reason.read_text(encoding='utf-8', errors='replace').strip()}"
         else:
             state = "unfinished" if (folder / "config.yaml").exists() else "not started"
         return (1, 0.0, 0.0), folder.name, "-", "-", "-", "-", state
-    value = result["metrics"].get(sweep.monitor)
+    value = result.metrics.get(sweep.monitor)
     order = 0.0 if value is None else -value if sweep.mode == "max" else value
-    test = result["metrics"].get(sweep.monitor.replace("val/", "test/"))
-    seconds = result.get("seconds", {}).get("fit")
+    test = result.metrics.get(sweep.monitor.replace("val/", "test/"))
+    seconds = result.seconds.fit
     return (
         (0, order, loss_of(folder)),
         folder.name,
         _number(value),
         _number(test),
-        str(result.get("epochs")),
+        str(result.epochs),
         "-" if seconds is None else f"{seconds:.1f}",
         "",
     )

@@ -11,12 +11,11 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
-
-from pydantic import BaseModel, Field, ValidationError
+from typing import Any, NamedTuple
 
 from mnist_lab import FileOrSettingError
 from mnist_lab.runs import folder
+from mnist_lab.runs.result import Result
 from mnist_lab.settings.roles import MODES, influential
 
 COMPARABLE = (
@@ -75,23 +74,6 @@ class LeftOut(NamedTuple):
     setup: str | None = None
 
 
-class _PerClass(BaseModel):
-    recall: Annotated[float, Field(ge=0, le=1)] | None
-    support: Annotated[int, Field(ge=0)]
-
-
-class _Result(BaseModel):
-    metrics: dict[str, float | None]
-    per_class: dict[str, _PerClass] | None
-    epochs: Annotated[int, Field(ge=1, le=1 << 60)]
-    parameters: Annotated[int, Field(ge=0, le=1 << 60)]
-    seconds: dict[str, float | None]
-    dataset: str
-    model: str
-    device: str
-    versions: dict[str, str]
-
-
 def find(runs: Sequence[str]) -> list[Path]:
     """The folders of all runs in and below these folders, or what these patterns match.
 
@@ -143,24 +125,19 @@ def read(folders: Iterable[Path]) -> tuple[list[Run], list[LeftOut]]:
 def _read(path: Path) -> Run | LeftOut:
     setup = None
     try:
-        if not (path / "config.yaml").exists() and (content := folder.read_result(path)):
-            told = f"{content.get('model')} on {content.get('dataset')}"
-            value = content["metrics"].get("test/accuracy")
+        if not (path / "config.yaml").exists() and (result := Result.read(path)):
+            told = f"{result.model} on {result.dataset}"
+            value = result.metrics.get("test/accuracy")
             return LeftOut(path, f"its settings are not known (no config.yaml): {told}, "
                            f"test/accuracy {value}")  # fmt: skip
         plain = folder.read_config(path)
         seed, setup, comparable = _split(plain, path)
-        content = folder.read_result(path)
-        if content is None:
+        result = Result.read(path)
+        if result is None:
             return LeftOut(path, "unfinished: there is no result.json", setup)
-        if content["status"] == "diverged":
-            return LeftOut(path, f"diverged: {content.get('reason')}", setup)
-        result = _Result.model_validate(content, strict=True)
+        if result.status == "diverged":
+            return LeftOut(path, f"diverged: {result.reason}", setup)
         return _run(path, plain, result, seed, setup, comparable)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        return LeftOut(path, f"damaged: result.json: {key}: {first['msg']}", setup)
     except (FileOrSettingError, OSError) as error:
         return LeftOut(path, f"damaged: {error}".replace(f"{path}: ", "").replace(f"{path}/", ""),
                        setup)  # fmt: skip
@@ -179,7 +156,7 @@ def _split(plain: dict[str, Any], path: Path) -> tuple[int, str, str]:
 
 
 def _run(
-    path: Path, plain: dict[str, Any], result: _Result, seed: int, setup: str, comparable: str
+    path: Path, plain: dict[str, Any], result: Result, seed: int, setup: str, comparable: str
 ) -> Run:
     metrics, monitor = result.metrics, str(plain.get("monitor"))
     quantity, mode = monitor.removeprefix("val/"), plain.get("mode")
@@ -188,9 +165,11 @@ def _run(
     val, test = metrics.get(f"val/{quantity}"), metrics.get(f"test/{quantity}")
     if plain["data"].get("val_size") != 0 and val is None:
         raise ComparisonError(f"result.json: has no val/{quantity}")
-    seconds = result.seconds.get("fit")
+    seconds = result.seconds.fit
     if seconds is None:
         raise ComparisonError("result.json: has no seconds.fit")
+    if result.epochs == 0:
+        raise ComparisonError("result.json: epochs: none")
     own = quantity not in MODES  # a metric that need not be logged of the test
     if (test is None) != (result.per_class is None) and not (own and test is None):
         lacking = f"test/{quantity}" if test is None else "per_class"

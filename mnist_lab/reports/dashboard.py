@@ -49,7 +49,6 @@ _SCORES = (
     *("test/accuracy", "val/accuracy", "test/loss", "val/loss"),
     *("test/f1", "test/precision", "test/recall"),
 )
-_COUNTS = ("parameters", "images_per_second")
 
 
 class Board(TensorBoardLogger):
@@ -274,10 +273,12 @@ def _add_hyperparameters(
     """
     from torch.utils.tensorboard.summary import hparams
 
-    values = {f"final/{key.replace('/', '_')}": result["metrics"][key] for key in _SCORES}
-    values["final/best_epoch"] = result["best_epoch"] + 1  # as people count; in files from 0
-    values |= {f"final/{key}": result[key] for key in _COUNTS}
-    values["final/fit_seconds"] = result["seconds"]["fit"]
+    values = {f"final/{key.replace('/', '_')}": result.metrics[key] for key in _SCORES}
+    assert result.best_epoch is not None  # of a run that was completed
+    values["final/best_epoch"] = result.best_epoch + 1  # as people count; in files from 0
+    values["final/parameters"] = result.parameters
+    values["final/images_per_second"] = result.images_per_second
+    values["final/fit_seconds"] = result.seconds.fit
     for name, value in values.items():
         if value is not None:
             board.add_scalar(name, value, step)

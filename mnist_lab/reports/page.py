@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mnist_lab.runs import folder as run_folder
+from mnist_lab.runs.result import Result
 from mnist_lab.settings import changes
 from mnist_lab.system.files import whole
 
@@ -73,7 +74,7 @@ pre { overflow-x: auto; padding: 1rem; border-radius: .5rem; background: var(--c
 """
 
 
-def write_report(folder: Path, result: Mapping[str, Any] | None = None) -> None:
+def write_report(folder: Path, result: Result | None = None) -> None:
     """`report.html` of a run's folder, from its result, configuration and figures.
 
     Args:
@@ -82,22 +83,19 @@ def write_report(folder: Path, result: Mapping[str, Any] | None = None) -> None:
     Raises:
         FolderError: no result, or a file of the folder cannot be read.
     """
-    result = run_folder.read_result(folder) if result is None else result
+    result = Result.read(folder) if result is None else result
     if result is None:
         raise run_folder.FolderError(f"{folder}: there is no finished run here (no result.json)")
-    title = escape(f"{result.get('model')} on {result.get('dataset')}")
-    try:
-        metrics, by_class = result["metrics"], result["per_class"]
-        means = {key: metrics.get(f"test/{key}") for key in ("precision", "recall", "f1")}
-        table = _table(by_class, means) if by_class else ""
-        parts = [
-            *_head(title, result),
-            *_changed(folder),
-            *_figures(folder, table, "the first test image"),
-            *_facts(folder, result),
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise run_folder.FolderError(f"{folder}: not the result of a run: {error!r}") from error
+    title = escape(f"{result.model} on {result.dataset}")
+    means = {key: result.metrics.get(f"test/{key}") for key in ("precision", "recall", "f1")}
+    by_class = {name: scores.model_dump() for name, scores in (result.per_class or {}).items()}
+    table = _table(by_class, means) if by_class else ""
+    parts = [
+        *_head(title, result),
+        *_changed(folder),
+        *_figures(folder, table, "the first test image"),
+        *_facts(folder, result),
+    ]
     _write(folder, title, parts)
 
 
@@ -171,19 +169,19 @@ def _write(folder: Path, title: str, parts: Iterable[str]) -> None:
         )
 
 
-def _head(title: str, result: Mapping[str, Any]) -> Iterator[str]:
-    metrics, seconds = result["metrics"], result["seconds"]
+def _head(title: str, result: Result) -> Iterator[str]:
+    metrics = result.metrics
     yield f"<h1>{title}</h1>"
-    epochs = "epoch" if result["epochs"] == 1 else "epochs"
-    words = f"{result['epochs']} {epochs}, seed {result['seed']}, {result['device']}"
+    epochs = "epoch" if result.epochs == 1 else "epochs"
+    words = f"{result.epochs} {epochs}, seed {result.seed}, {result.device}"
     yield f"<p>{escape(words)}</p>"
     tiles = {
         "test accuracy": _percent(metrics.get("test/accuracy")),
         "test loss": _number(metrics.get("test/loss")),
         "test F1 (macro)": _percent(metrics.get("test/f1")),
         "validation accuracy": _percent(metrics.get("val/accuracy")),
-        "parameters": f"{result['parameters']:,}",
-        "training": f"{seconds['fit']:.1f} s",
+        "parameters": f"{result.parameters:,}",
+        "training": f"{_number(result.seconds.fit, '.1f')} s",
     }
     yield _tiles(tiles)
 
@@ -274,17 +272,18 @@ def _table(per_class: Mapping[str, Mapping[str, Any]], means: Mapping[str, Any])
     return f'<div class="wide"><table><tr>{head}</tr>{"".join(cells)}</table></div>'
 
 
-def _facts(folder: Path, result: Mapping[str, Any]) -> Iterator[str]:
-    seconds, git = result["seconds"], result["git"]
+def _facts(folder: Path, result: Result) -> Iterator[str]:
+    git = result.git
+    best = "-" if result.best_epoch is None else str(result.best_epoch + 1)
     facts = {
-        **{name: _number(value) for name, value in result["metrics"].items()},
-        "best epoch": f"{result['best_epoch'] + 1} of {result['epochs']}",
-        "steps": f"{result['steps']:,}",
-        "images per second": _number(result["images_per_second"], ",.0f"),
-        "seconds": ", ".join(f"{k} {_number(v, '.1f')}" for k, v in seconds.items()),
-        "versions": ", ".join(f"{k} {v}" for k, v in result["versions"].items()),
-        "commit": f"{git['commit']}{' (changed)' if git['dirty'] else ''}" if git else "-",
-        "configuration's hash": result["config_hash"] or "-",
+        **{name: _number(value) for name, value in result.metrics.items()},
+        "best epoch": f"{best} of {result.epochs}",
+        "steps": _number(result.steps, ","),
+        "images per second": _number(result.images_per_second, ",.0f"),
+        "seconds": ", ".join(f"{k} {_number(v, '.1f')}" for k, v in result.seconds),
+        "versions": ", ".join(f"{k} {v}" for k, v in result.versions.items()),
+        "commit": f"{git.commit}{' (changed)' if git.dirty else ''}" if git else "-",
+        "configuration's hash": result.config_hash or "-",
     }
     yield "<h2>Numbers</h2>"
     yield _rows(facts)

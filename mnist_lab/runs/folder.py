@@ -14,7 +14,6 @@ from mnist_lab.settings.roles import influential, with_present_names
 from mnist_lab.system.files import left_behind, whole
 
 MAX_CONFIG_BYTES = 1 << 16
-MAX_RESULT_BYTES = 1 << 22
 MAX_DEPTH = 30
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's where it is: 12 times as fast
@@ -104,47 +103,12 @@ def read_config(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def finished(folder: Path, plain: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The result of the run with these settings, or None while there is none.
-
-    Raises:
-        FolderError: `config.yaml` or `result.json` isn't one.
-    """
-    return None if longer(folder, plain) else read_result(folder)
-
-
 def longer(folder: Path, plain: Mapping[str, Any]) -> bool:
     """Whether these settings have more epochs than those that the folder's run began with."""
     if not (folder / "config.yaml").exists():
         return False
     stored = read_config(folder)["trainer"].get("max_epochs")
     return bool(stored != plain["trainer"].get("max_epochs"))
-
-
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """The finished run's result, or None while there is none.
-
-    Raises:
-        FolderError: `result.json` isn't one.
-    """
-    path = folder / "result.json"
-    try:
-        if path.stat().st_size > MAX_RESULT_BYTES:
-            raise FolderError(f"{path}: larger than any result")
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise FolderError(f"{path}: cannot be read: {error}") from error
-    known = isinstance(content, dict) and content.get("status") in ("completed", "diverged")
-    metrics = content.get("metrics") if known else None
-    numbers = isinstance(metrics, dict) and all(
-        value is None or isinstance(value, int | float) for value in metrics.values()
-    )
-    if not (numbers and isinstance(content.get("seconds", {}), dict)):
-        raise FolderError(f"{path}: not the result of a run")
-    result: dict[str, Any] = content
-    return result
 
 
 def refuse_others(

@@ -3,7 +3,7 @@
 import logging
 import platform
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import lightning.pytorch as L
@@ -16,20 +16,20 @@ from mnist_lab.data.loader import batch_bounds
 from mnist_lab.metrics.evaluation import Evaluation, shortest
 from mnist_lab.models import Classifier
 from mnist_lab.models.summary import table_text
-from mnist_lab.runs.result import Result
+from mnist_lab.runs.result import ClassScores, Commit, Result, Seconds
 from mnist_lab.training.stopping import ended_by
 
 log = logging.getLogger(__name__)
 
 
 def result_of(
-    status: str,
+    status: Literal["completed", "diverged"],
     data: DataModule,
     model: Classifier,
     trainer: L.Trainer,
-    seconds: Mapping[str, float | None],
+    seconds: Seconds,
     config_hash: str | None = None,
-    commit: Mapping[str, str | bool] | None = None,
+    commit: Commit | None = None,
     best: Mapping[str, Any] | None = None,
     tested: Evaluation | None = None,
 ) -> Result:
@@ -37,7 +37,6 @@ def result_of(
 
     Args:
         status: `completed` or `diverged`; without a `best` there are no metrics.
-        seconds: by phase: `data`, `fit`, `test`, `total`.
         commit: of the code that ran, as `git` tells it.
         best: epoch and metrics of the checkpoint that counts.
         tested: what it made of the test images, if it was shown them.
@@ -54,45 +53,52 @@ def result_of(
     per_epoch = int(trainer.num_training_batches)
     bounds += [bounds[-1]] * (per_epoch + 1 - len(bounds))  # a loader of one's own merges nothing
     images = batches // per_epoch * bounds[per_epoch] + bounds[batches % per_epoch]
-    fit = seconds["fit"] or 0
-    return {
-        "status": status,
-        "metrics": {
-            key: None if value is None else shortest(value) for key, value in found.items()
+    fit = seconds.fit or 0
+    return Result(
+        status=status,
+        metrics={key: None if value is None else shortest(value) for key, value in found.items()},
+        per_class=None
+        if tested is None
+        else {
+            name: ClassScores.model_validate(scores) for name, scores in tested.per_class.items()
         },
-        "per_class": tested.per_class if tested is not None else None,
-        "best_epoch": best["epoch"] if best is not None else None,
-        "epochs": trainer.current_epoch,
-        "steps": trainer.global_step,
-        "ended_by": ended_by(trainer) if status == "completed" else None,
-        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "seconds": dict(seconds),
-        "images_per_second": images / fit if fit else None,
-        "seed": data.seed,
-        "dataset": data.source.name,
-        "model": model.name,
-        "device": _device(trainer),
-        "precision": str(trainer.precision),
-        "config_hash": config_hash,
-        "versions": {
+        best_epoch=best["epoch"] if best is not None else None,
+        epochs=trainer.current_epoch,
+        steps=trainer.global_step,
+        ended_by=ended_by(trainer) if status == "completed" else None,
+        parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        seconds=seconds,
+        images_per_second=images / fit if fit else None,
+        seed=data.seed,
+        dataset=data.source.name,
+        model=model.name,
+        device=_device(trainer),
+        precision=str(trainer.precision),
+        config_hash=config_hash,
+        versions={
             "python": platform.python_version(),
             "torch": torch.__version__,
             "lightning": lightning.__version__,
             "mnist_lab": mnist_lab.__version__,
         },
-        "git": commit,
-    }
+        git=commit,
+    )
 
 
 def result_table(result: Result) -> str:
     """What a user wants to know of a result, for the console."""
     table = Table("metric", "value")
-    for name, value in result["metrics"].items():
-        table.add_row(name, "-" if value is None else f"{value:.4f}")
-    table.add_row("best epoch", f"{result['best_epoch'] + 1} of {result['epochs']}")
-    table.add_row("fit", f"{result['seconds']['fit']:.1f} s")
-    table.add_row("images per second", f"{result['images_per_second']:,.0f}")
-    return f"{result['model']} on {result['dataset']}\n{table_text(table)}"
+    for name, value in result.metrics.items():
+        table.add_row(name, _number(value, ".4f"))
+    assert result.best_epoch is not None  # of a run that was completed
+    table.add_row("best epoch", f"{result.best_epoch + 1} of {result.epochs}")
+    table.add_row("fit", f"{_number(result.seconds.fit, '.1f')} s")
+    table.add_row("images per second", _number(result.images_per_second, ",.0f"))
+    return f"{result.model} on {result.dataset}\n{table_text(table)}"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _device(trainer: L.Trainer) -> str:

@@ -25,7 +25,7 @@ from mnist_lab.reports.dashboard import Dashboard
 from mnist_lab.runs import folder as run_folder
 from mnist_lab.runs.described import described
 from mnist_lab.runs.predictions import write_tables
-from mnist_lab.runs.result import Result, git, write_result
+from mnist_lab.runs.result import Result, Seconds, git
 from mnist_lab.settings import signatures
 from mnist_lab.settings.roles import fingerprint
 from mnist_lab.system.log import ConsoleHandler
@@ -148,9 +148,11 @@ def train(
     except Diverged as error:
         spent |= {"data": data.seconds, "fit": _seconds(trainer, start)}
         spent["total"] = time.perf_counter() - started
-        result = outcome.result_of("diverged", data, model, trainer, spent, config_hash, commit)
+        result = outcome.result_of(
+            "diverged", data, model, trainer, Seconds(**spent), config_hash, commit
+        )
         if trainer.is_global_zero:
-            write_result(folder, {**result, "reason": str(error)})
+            result.model_copy(update={"reason": str(error)}).write(folder)
         raise
     spent["fit"] = _seconds(trainer, start)
     trainer.fit_loop.epoch_progress.current.completed = trained_epochs(trainer)
@@ -169,7 +171,7 @@ def train(
         gallery.save(folder / "figures", drawn)
     spent |= {"data": data.seconds, "total": time.perf_counter() - started}
     result = outcome.result_of(
-        "completed", data, model, trainer, spent, config_hash, commit, best, found
+        "completed", data, model, trainer, Seconds(**spent), config_hash, commit, best, found
     )
     if trainer.is_global_zero:
         if found is not None and not quick:
@@ -178,10 +180,10 @@ def train(
                 dashboard.close(trainer, model, data, found, result)
             page.write_report(folder, result)
         if not quick:
-            write_result(folder, result)
+            result.write(folder)
         log.info("%s", outcome.result_table(result))
         if not quick:
-            log.info("Ended by:     %s", result["ended_by"])
+            log.info("Ended by:     %s", result.ended_by)
             log.info("Run's folder: %s", folder)
             log.info("Report:       %s", folder / "report.html")
             log.info("Dashboard:    tensorboard --logdir %s", shlex.quote(str(folder)))

@@ -15,7 +15,7 @@ import yaml
 
 from mnist_lab import models
 from mnist_lab.models import CheckpointError, checkpoint
-from mnist_lab.runs import folder
+from mnist_lab.runs.result import Result
 from mnist_lab.runs.trust import vouch
 from mnist_lab.settings import signatures
 from tests.reliability.hostile import archive, change, content, put, refused, sealed, tiny, told_by
@@ -310,7 +310,7 @@ def test_a_users_own_model_is_resumed_where_its_package_is_trusted(
         assert "mine" not in sys.modules
     called = lab_train(f"resume={run_folder}", "trust=[mine]")
     assert called.status == 0, called.err
-    assert folder.read_result(run_folder)["status"] == "completed"
+    assert Result.read(run_folder).status == "completed"
     assert models.read(run_folder)["mnist_lab"]["class"] == "mine.Net"
 
 

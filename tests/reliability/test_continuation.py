@@ -160,8 +160,8 @@ def whole(tmp_path_factory):
 def test_continued_is_bitwise_uninterrupted(cuts, every, tmp_path, whole):
     result = cut_and_continue(tmp_path, [Cut(*cut) for cut in cuts], every=every, **HARD)
     assert_same_end(whole[0], tmp_path)
-    assert result["metrics"] == whole[1]["metrics"]
-    assert (result["steps"], result["epochs"]) == (BATCHES * EPOCHS, EPOCHS)
+    assert result.metrics == whole[1].metrics
+    assert (result.steps, result.epochs) == (BATCHES * EPOCHS, EPOCHS)
 
 
 def test_with_accumulated_gradients_too(tmp_path):
@@ -176,7 +176,7 @@ def test_with_accumulated_gradients_too(tmp_path):
 def test_early_stopping_stops_at_the_same_epoch(tmp_path):
     settings = {"model": CONVNET, "patience": 1, "optimizer": partial(torch.optim.SGD, lr=1e-9)}
     result = fit(tmp_path / "whole", **settings)
-    assert result["epochs"] == 2  # the second epoch was no better than the first
+    assert result.epochs == 2  # the second epoch was no better than the first
     for cuts in ([Cut("validation", 1)], [Cut("before step", 4)]):
         folder = tmp_path / cuts[0].moment
         cut_and_continue(folder, cuts, **settings)
@@ -187,19 +187,17 @@ def test_a_run_killed_after_early_stopping_does_not_train_on(tmp_path):
     settings = {"model": CONVNET, "patience": 1, "optimizer": partial(torch.optim.SGD, lr=1e-9)}
     first = fit(tmp_path, **settings)
     again = fit(tmp_path, **settings)
-    assert (
-        (again["epochs"], again["steps"]) == (first["epochs"], first["steps"]) == (2, 2 * BATCHES)
-    )
+    assert (again["epochs"], again["steps"]) == (first.epochs, first.steps) == (2, 2 * BATCHES)
 
 
 def test_ties_go_to_the_same_epoch(tmp_path):
     """Three images: nearly every epoch is level with others in accuracy, none in loss."""
     settings = {"model": CONVNET, "val_size": 3}
     result = fit(tmp_path / "whole", **settings)
-    assert result["best_epoch"] > 0
+    assert result.best_epoch > 0
     for cuts in ([Cut("validation", 1)], [Cut("before step", 12)], [Cut("epoch end", 2)]):
         folder = tmp_path / cuts[0].moment
-        assert cut_and_continue(folder, cuts, **settings)["best_epoch"] == result["best_epoch"]
+        assert cut_and_continue(folder, cuts, **settings).best_epoch == result.best_epoch
         assert_same_end(tmp_path / "whole", folder)
 
 
@@ -232,7 +230,7 @@ def test_stopping_once_told_holds_until_the_least_number_of_epochs(tmp_path):
     assert fit(tmp_path / "whole", **settings)["epochs"] == 4
     for cut in (Cut("before step", 2 * BATCHES + 3), Cut("epoch start", 3)):
         result = cut_and_continue(tmp_path / cut.moment, [cut], every=3, **settings)
-        assert result["epochs"] == 4
+        assert result.epochs == 4
         assert_same_end(tmp_path / "whole", tmp_path / cut.moment)
 
 
@@ -264,7 +262,7 @@ def test_a_moved_folder_continues_and_keeps_its_best(tmp_path):
     erring = {**HARD["model"], "class": Erring}
     worst = {**HARD, "model": erring, "monitor": "val/error", "mode": "max"}
     result = fit(tmp_path / "whole", **worst)
-    assert result["best_epoch"] < 3
+    assert result.best_epoch < 3
     with pytest.raises(CutOff):
         fit(tmp_path / "before", Cut("before step", 17), **worst)
     (tmp_path / "before").rename(tmp_path / "after")

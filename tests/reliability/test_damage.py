@@ -11,6 +11,7 @@ from mnist_lab import models
 from mnist_lab.models import CheckpointError, checkpoint
 from mnist_lab.runs import folder
 from mnist_lab.runs.folder import FolderError
+from mnist_lab.runs.result import Result
 from tests.reliability.hostile import (
     ALLOWED_MEGABYTES,
     apart,
@@ -209,7 +210,7 @@ RESULTS = {
 def test_a_damaged_result_is_refused(data, tmp_path):
     (tmp_path / "result.json").write_bytes(data)
     with pytest.raises(FolderError, match=r"result\.json: ") as caught:
-        folder.read_result(tmp_path)
+        Result.read(tmp_path)
     assert len(str(caught.value).splitlines()) == 1
 
 

@@ -39,6 +39,7 @@ from mnist_lab.data.inputs import open_images
 from mnist_lab.data.pictures import read_picture
 from mnist_lab.models import MLP, checkpoint, schedules
 from mnist_lab.runs import folder, trust
+from mnist_lab.runs.result import Result
 from mnist_lab.runs.trust import vouch
 from mnist_lab.settings import signatures
 from mnist_lab.settings.conf import CONF, in_folder, to_plain
@@ -329,7 +330,7 @@ def test_damaged_configurations(data, path):
 @given(data=st.binary(max_size=60) | mutated(b'{"status": "completed", "metrics": {"a": 1.5}}'))
 def test_results(data, path):
     (path.parent / "result.json").write_bytes(data)
-    ends_well(folder.read_result, path.parent)
+    ends_well(Result.read, path.parent)
 
 
 # Checkpoints

@@ -95,7 +95,7 @@ def test_scores_of_each_class_are_scikit_learns(runs):
     for k in range(10):
         assert len(events.Scalars(f"val_f1/{k}")) == 2
         assert last(events, f"val_f1/{k}") == pytest.approx(expected[k], abs=1e-6)
-    assert result["epochs"] == 2
+    assert result.epochs == 2
 
 
 def test_precision_recall_curves_count_as_scikit_learn_does(runs):
@@ -158,7 +158,7 @@ def test_figures_are_those_of_the_folder(runs):
 def test_the_validation_confusion_is_drawn_every_few_epochs(tmp_path):
     result, _, model = train(tmp_path, MLP(hidden=(16,)), epochs=6, every=3)
     events = read(tmp_path)
-    steps = result["steps"] // 6
+    steps = result.steps // 6
     drawn = [event.step for event in events.Images("val/confusion")]
     assert drawn == [steps - 1, 4 * steps - 1, 6 * steps - 1]
     assert drawn[-1] == events.Scalars("Accuracy/val")[-1].step
@@ -221,11 +221,11 @@ def test_hyperparameters_and_one_set_of_final_metrics(runs):
     }  # fmt: skip
     assert {key: given[key] for key in expected} == expected
     for name in ("val_loss", "val_accuracy", "test_accuracy", "test_f1"):
-        expected = result["metrics"][name.replace("_", "/")]
+        expected = result.metrics[name.replace("_", "/")]
         assert last(events, f"final/{name}") == pytest.approx(expected, rel=1e-6)
-    assert last(events, "final/best_epoch") == result["best_epoch"] + 1
+    assert last(events, "final/best_epoch") == result.best_epoch + 1
     assert last(events, "final/parameters") == 61_706
-    assert last(events, "final/fit_seconds") == pytest.approx(result["seconds"]["fit"])
+    assert last(events, "final/fit_seconds") == pytest.approx(result.seconds.fit)
 
 
 def test_without_validation_there_is_all_that_the_test_gives(runs):

@@ -157,7 +157,7 @@ def test_networks_and_steps_of_other_kinds_make_whole_runs(model, digits, tmp_pa
     )
     result = run.train(digits, model, trainer)
     assert (tmp_path / "report.html").exists()
-    assert 0 <= result["metrics"]["test/accuracy"] <= 1
+    assert 0 <= result.metrics["test/accuracy"] <= 1
     table = (tmp_path / "metrics.csv").read_text()
     assert "nan" not in table
     assert ("train/loss" in table) == (type(model).training_step is Classifier.training_step)

@@ -33,4 +33,4 @@ def test_no_step_waits_for_the_device(compiled, digits, tmp_path):
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert digits.tensors("train")[0].is_cuda
-    assert result["metrics"]["test/accuracy"] > 0.9
+    assert result.metrics["test/accuracy"] > 0.9

@@ -246,8 +246,8 @@ def test_a_trainer_of_ones_own(digits, tmp_path):
         default_root_dir=tmp_path, max_epochs=1, accelerator="cpu", callbacks=[monitor]
     )
     result = run.train(digits, MLP(hidden=[8]), trainer)
-    assert result["steps"] == 20  # 1,237 images in batches of 64
-    assert result["best_epoch"] == 0
+    assert result.steps == 20  # 1,237 images in batches of 64
+    assert result.best_epoch == 0
 
 
 def test_what_a_list_or_an_object_from_python_replaces(tmp_path):

@@ -119,7 +119,7 @@ def test_a_compiled_network_trains_alike_and_its_weights_keep_their_names(digits
 def test_a_compiled_run_ends_with_its_embedding_and_feature_maps(digits, tmp_path):
     trainer = default_trainer(tmp_path, max_epochs=1, accelerator="cpu")
     result = run.train(digits, LeNet(compile=True), trainer)
-    assert result["status"] == "completed"
+    assert result.status == "completed"
     (vectors,) = tmp_path.rglob("embedding.tsv")
     assert len(vectors.read_text().splitlines()[0].split("\t")) == 84
     assert (tmp_path / "figures/feature_maps_3.png").exists()

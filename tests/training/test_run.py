@@ -20,6 +20,7 @@ from mnist_lab.data import DataModule, Digits, RandomAffine
 from mnist_lab.models import MLP, schedules
 from mnist_lab.runs import folder
 from mnist_lab.runs.described import described
+from mnist_lab.runs.result import Result
 from mnist_lab.settings.conf import make
 from mnist_lab.settings.signatures import ConfigError
 from mnist_lab.training import run
@@ -73,9 +74,9 @@ def test_the_best_epoch_is_that_which_the_monitored_name_says(monitor, best, dig
     model = MLP(hidden=[16], optimizer=optimizer, scheduler=rates)
     result = run.train(digits, model, trainer(tmp_path, monitor=monitor, max_epochs=4))
     values = [row[monitor] for row in epochs(tmp_path)]
-    assert result["best_epoch"] == values.index(best(values))
+    assert result.best_epoch == values.index(best(values))
     assert min(values) != max(values)
-    assert result["metrics"][monitor] == best(values)
+    assert result.metrics[monitor] == best(values)
 
 
 def test_a_mode_that_contradicts_the_name_is_refused(digits, tmp_path):
@@ -93,16 +94,16 @@ def test_a_metric_of_ones_own_is_monitored_and_in_the_result(digits, tmp_path):
     own = trainer(tmp_path, monitor="val/top2", mode="max", max_epochs=2)
     result = run.train(digits, TopTwo(hidden=[16]), own)
     rows = epochs(tmp_path)
-    assert result["metrics"]["val/top2"] == max(row["val/top2"] for row in rows)
+    assert result.metrics["val/top2"] == max(row["val/top2"] for row in rows)
     for name in ("f1", "precision", "recall"):
-        best = rows[result["best_epoch"]]
-        assert result["metrics"][f"val/{name}"] == best[f"val/{name}"]
+        best = rows[result.best_epoch]
+        assert result.metrics[f"val/{name}"] == best[f"val/{name}"]
     images, labels = digits.tensors("test")
     model = TopTwo(hidden=[16])
     model.load_state_dict(models.read(tmp_path)["state_dict"])
     hits = (model(images).topk(2).indices == labels[:, None]).any(1)
-    assert result["metrics"]["test/top2"] == pytest.approx(hits.float().mean().item())
-    assert json.loads((tmp_path / "result.json").read_text()) == result
+    assert result.metrics["test/top2"] == pytest.approx(hits.float().mean().item())
+    assert Result.read(tmp_path) == result
 
 
 def test_what_is_tested_is_of_the_first_checkpoint_that_monitors(digits, tmp_path):
@@ -119,8 +120,8 @@ def test_what_is_tested_is_of_the_first_checkpoint_that_monitors(digits, tmp_pat
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     result = run.train(digits, model, own)
-    assert result["best_epoch"] == 0
-    assert result["metrics"]["val/loss"] == epochs(tmp_path)[0]["val/loss"]
+    assert result.best_epoch == 0
+    assert result.metrics["val/loss"] == epochs(tmp_path)[0]["val/loss"]
     stored = models.read(best.best_model_path)["state_dict"]
     assert all(torch.equal(value, stored[name]) for name, value in model.state_dict().items())
 
@@ -132,8 +133,8 @@ def test_of_epochs_level_in_accuracy_the_one_with_the_lowest_loss_counts(tmp_pat
     values = [(-row["val/accuracy"], row["val/loss"]) for row in epochs(tmp_path)]
     level = [loss for accuracy, loss in values if accuracy == min(values)[0]]
     assert level.index(min(level)) > 0  # else this shows nothing
-    assert result["best_epoch"] == values.index(min(values))
-    assert models.read(tmp_path)["epoch"] == result["best_epoch"]
+    assert result.best_epoch == values.index(min(values))
+    assert models.read(tmp_path)["epoch"] == result.best_epoch
 
 
 FROM_PYTHON = """
@@ -152,7 +153,7 @@ for hidden, settings in (([16], {}), ([8], {}), ([8], {"resume": True})):
         train(hidden, **settings)
     except LabError as error:
         print("refused:", error)
-assert train([16], resume=True)["metrics"] == first["metrics"]
+assert train([16], resume=True).metrics == first.metrics
 """
 
 
@@ -183,13 +184,13 @@ def test_a_run_from_python_is_the_commands(tmp_path, lab_train, lab_compare):
     assert lab_train(*both, "trainer.max_epochs=1", "hydra.run.dir=command").status == 0
     assert folder.read_config(Path("python")) == folder.read_config(Path("command"))
     stored = json.loads(Path("command/result.json").read_text())
-    assert (result["config_hash"], result["metrics"]) == (stored["config_hash"], stored["metrics"])
+    assert (result.config_hash, result.metrics) == (stored["config_hash"], stored["metrics"])
     called = lab_compare("runs=[python,command]", "output=compared")
     assert "has the settings and the seed of command" in " ".join(called.out.split())
     repeats = ["--config-dir", "python", "--config-name", "config"]
     assert lab_train(*repeats, "hydra.run.dir=repeated").status == 0
     repeated = json.loads(Path("repeated/result.json").read_text())
-    assert repeated["metrics"] == result["metrics"]
+    assert repeated["metrics"] == result.metrics
 
     # Continued by the command, and, of the command's, from Python.
     assert lab_train("resume=python", "trainer.max_epochs=2").status == 0
