@@ -11,16 +11,118 @@ import torch
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from torch import Tensor
 
 import mnist_lab
 from mnist_lab import FileOrSettingError
+from mnist_lab.data import DataModule
 from mnist_lab.metrics.evaluation import Evaluation, shortest
+from mnist_lab.models import ensemble
 from mnist_lab.reports import gallery, page
 from mnist_lab.runs.predictions import write_tables
+from mnist_lab.runs.trained import Trained, refuse_other_classes
+from mnist_lab.settings import signatures
 from mnist_lab.system.files import left_behind, temporary, whole
 
 if TYPE_CHECKING:  # takes a while
     from mnist_lab.reports.figures.style import Figure
+
+_FILES = {"evaluation.json", "predictions.csv", "per_class.csv", "report.html", "figures"}
+
+
+def evaluate(
+    members: Sequence[Trained],
+    data: DataModule,
+    folder: Path,
+    *,
+    split: str = "test",
+    augment: dict[str, Any] | None = None,
+    seed: int = 0,
+    tta: int = 1,
+    inside: int | None = None,
+    disputed: Sequence[int] = (),
+    batch_size: int = 1000,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Have networks judge a split of labelled images; numbers, tables and figures into `folder`.
+
+    Args:
+        members: as `trained.load_all` gives them; of several the mean probability counts.
+        split: `test`, `val` or `train`; `all` is every image, those to train on first.
+        augment: what damages the images, as in `conf/augment`: `_target_` and its settings.
+        seed: of that.
+        tta: as `ensemble.evaluate` takes it, and `batch_size`.
+        inside: the index of an image of which feature maps and outputs are drawn.
+        disputed: indices of images whose labels are in doubt: accuracy without them is told, too.
+        overwrite: whether the folder may hold an earlier evaluation.
+
+    Returns:
+        What `evaluation.json` holds.
+
+    Raises:
+        FileOrSettingError: networks, data and settings that don't go together; a folder in use.
+    """
+    refuse_taken(folder, overwrite)
+    if inside is not None and len(members) > 1:
+        raise FileOrSettingError("inside looks into one network: name one checkpoint")
+    named = any(member.data is not None for member in members)
+    if named or len(data.classes) != len(members[0].classes):
+        refuse_other_classes(f"data={data.source.name}", data.classes, members[0])
+    damage = None
+    if augment is not None:
+        damage = signatures.build({"augment": augment})["augment"]
+    images, labels = _images(data, split)
+    if inside is not None and not 0 <= inside < len(images):
+        raise FileOrSettingError(f"inside must lie between 0 and {len(images) - 1}, not {inside}")
+    if damage is not None:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            images = torch.cat([damage(part) for part in torch.split(images, 1000)])
+    models = [member.model for member in members]
+    judged = ensemble.evaluate(models, images, labels, data.classes, tta=tta, batch_size=batch_size)
+    numbers = {
+        "dataset": data.source.name,
+        "split": split,
+        "checkpoints": [{"path": each.path, "model": each.model.name} for each in members],
+        "tta": tta,
+        "augment": augment,
+        "seed": seed,
+        "inside": inside,
+        **content(judged, disputed),
+    }
+    drawn = gallery.of_predictions(images.cpu(), judged)
+    if inside is not None:
+        drawn |= gallery.of_network(models[0], images[inside], judged.classes)
+    write(folder, numbers, judged, drawn, overwrite)
+    return numbers
+
+
+def refuse_taken(folder: Path, overwrite: bool) -> None:
+    """Nothing but an earlier evaluation is ever replaced, and that where it may be."""
+    try:
+        there = {path.name for path in set(folder.iterdir()) - set(left_behind(folder))}
+    except FileNotFoundError:
+        if folder.is_symlink():
+            raise FileOrSettingError(f"output={folder}: is a link to nothing") from None
+        return
+    except OSError as error:
+        raise FileOrSettingError(f"output={folder}: {error.strerror}") from error
+    others = sorted(there - _FILES)
+    if there and (others or "evaluation.json" not in there):
+        name = (others or sorted(there))[0]
+        raise FileOrSettingError(f"output={folder}: holds something else: {name}")
+    if there and not overwrite:
+        raise FileOrSettingError(f"output={folder}: exists; overwrite=true replaces it")
+
+
+def _images(data: DataModule, split: str) -> tuple[Tensor, Tensor]:
+    """Images and labels of a split, or of all of them."""
+    if split == "val" and not data.has_validation:
+        raise FileOrSettingError("split=val: there are no validation images")
+    every = ("train", "val", "test") if data.has_validation else ("train", "test")
+    parts = [data.tensors(name) for name in (every if split == "all" else (split,))]
+    images, labels = map(torch.cat, zip(*parts, strict=True))
+    return images, labels
 
 
 def content(found: Evaluation, disputed: Sequence[int] = ()) -> dict[str, Any]:

@@ -21,6 +21,8 @@ class Trained(NamedTuple):
     """As `DataModule.description` gave it; None of a network that was trained on none."""
     typical: Typical | None
     """What its training images look like; None where the checkpoint doesn't say it."""
+    path: str = ""
+    """The checkpoint, or its run's folder."""
 
 
 def load(checkpoint: str, device: str = "auto", trust: Sequence[str] = ()) -> Trained:
@@ -41,11 +43,36 @@ def load(checkpoint: str, device: str = "auto", trust: Sequence[str] = ()) -> Tr
     if typical is not None:
         typical = _typical(typical, f"{checkpoint}: its training images", model)
     if data is None:
-        return Trained(model, [str(label) for label in range(model.num_classes)], None, typical)
+        labels = [str(label) for label in range(model.num_classes)]
+        return Trained(model, labels, None, typical, checkpoint)
     classes = data.get("classes") if isinstance(data, dict) else None
     if isinstance(classes, list) and len(classes) == model.num_classes:
-        return Trained(model, [str(name) for name in classes], data, typical)
+        return Trained(model, [str(name) for name in classes], data, typical, checkpoint)
     raise CheckpointError(f"{checkpoint}: its classes have no names that fit")
+
+
+def load_all(
+    checkpoints: Sequence[str], device: str = "auto", trust: Sequence[str] = ()
+) -> list[Trained]:
+    """Networks that judge images together: of the same classes.
+
+    Raises:
+        FileOrSettingError: as `load`, or their classes differ.
+    """
+    members = [load(checkpoint, device, trust) for checkpoint in checkpoints]
+    for member in members:
+        refuse_other_classes(f"checkpoint={member.path}", member.classes, members[0])
+    return members
+
+
+def refuse_other_classes(what: str, classes: Sequence[str], network: Trained) -> None:
+    """Refuse data or a checkpoint (`what`) that has other classes than the network."""
+    if list(classes) != network.classes:
+        theirs, its = (
+            ", ".join(names[:12]) + ", ..." * (len(names) > 12)
+            for names in (classes, network.classes)
+        )
+        raise FileOrSettingError(f"{what}: has the classes {theirs}; {network.path} has {its}")
 
 
 def _typical(stored: Any, what: str, model: Classifier) -> Typical:

@@ -1,0 +1,102 @@
+"""Which dataset `evaluate` looks at: the one that is named, else the checkpoints' own."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from mnist_lab import FileOrSettingError
+from mnist_lab.settings import signatures
+from mnist_lab.settings.roles import INCIDENTAL
+
+if TYPE_CHECKING:
+    from mnist_lab.data import DataModule
+    from mnist_lab.runs.trained import Trained
+
+_SPLIT = ("val_size", "train_size", "split_seed")  # what a division into train and val goes by
+
+
+def dataset(members: Sequence["Trained"], split: str) -> tuple["DataModule", dict[str, Any] | None]:
+    """The dataset, divided as it was in training where it is that, and what damages its images.
+
+    Raises:
+        FileOrSettingError: none is named, and the checkpoints have none in common; or they divide
+            it differently; or a setting of it doesn't fit.
+    """
+    from mnist_lab.data import DataModule
+
+    named = HydraConfig.get().runtime.choices["data"]
+    name = named or _common_name(members)
+    theirs = [member for member in members if (member.data or {}).get("name") == name]
+    stored = [_division(member, split) for member in theirs]
+    if any(division != stored[0] for division in stored):
+        raise FileOrSettingError(f"split={split}: the checkpoints have different ones")
+    overrides = HydraConfig.get().overrides.task
+    cfg = compose(
+        "evaluate",
+        [
+            *(f"data.{key}={'null' if value is None else value}"
+              for key, value in (stored[0] if stored else {}).items()),
+            *overrides,  # later ones win
+            *([] if named else [f"data={name}"]),
+        ],
+    )  # fmt: skip
+    if not any(text.lstrip("+").startswith("data.root=") for text in overrides):
+        _use_root(cfg, [member.data["root"] for member in theirs
+                        if member.data and member.data.get("root") is not None])  # fmt: skip
+    for key in OmegaConf.missing_keys(cfg):  # with the whole key, which to_container doesn't say
+        raise FileOrSettingError(f"{key}: a value is missing")
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    signatures.check(plain["data"], DataModule, "data.")
+    augment = plain["augment"]
+    if augment is not None and "_target_" not in augment:
+        key = next(iter(augment))  # in a sweep over choices, of which this is none
+        raise FileOrSettingError(f"augment.{key}: no such setting of augment=none")
+    return signatures.build({"data": plain["data"]})["data"], augment
+
+
+def _common_name(members: Sequence["Trained"]) -> str:
+    """The choice of `data` that all the networks were trained on."""
+    known = GlobalHydra.instance().config_loader().get_group_options("data")
+    names = [None if member.data is None else member.data.get("name") for member in members]
+    for member, name in zip(members, names, strict=True):
+        if name not in known or name != names[0]:
+            what = "no dataset" if name is None else name
+            raise FileOrSettingError(
+                f"{member.path}: was trained on {what}: say data=NAME; there are {', '.join(known)}"
+            )
+    return str(names[0])
+
+
+def _division(member: "Trained", split: str) -> dict[str, float | None]:
+    """What a checkpoint says of how its data were divided, as settings of `data`."""
+    assert member.data is not None
+    division = {key: member.data.get(key) for key in _SPLIT}
+    for key, value in division.items():
+        if not isinstance(value, int | float | None):
+            raise FileOrSettingError(f"{member.path}: doesn't describe its split: {key}={value}")
+    test_size = member.data.get("test_size")
+    if split == "all":
+        return {"train_size": None}
+    if isinstance(test_size, int | float):  # of a dataset without a test split of its own
+        return {**division, "source.test_size": test_size}
+    return {} if split == "test" else division
+
+
+def _use_root(cfg: DictConfig, roots: list[Any]) -> None:
+    """The folder that was trained on, where the images are whatever lies in a folder.
+
+    Of other datasets a checkpoint doesn't say where their files are fetched to.
+    """
+    if not roots or "root" in INCIDENTAL.get(cfg.data.source._target_, ()):
+        return
+    root = roots[0]
+    if any(other != root for other in roots):
+        raise FileOrSettingError("data.root: the checkpoints were trained on different ones")
+    if not isinstance(root, str) or not root.isprintable() or "${" in root:
+        raise FileOrSettingError(f"data.root: the checkpoint names none that can be used: {root!r}")
+    cfg.data.root = root
+    print(f"data.root={root}, which was trained on")

@@ -1,0 +1,155 @@
+"""Labels for images that have none, as a run's network gives them.
+
+Imports nothing heavy before its settings have been looked at.
+"""
+
+import math
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from mnist_lab import FileOrSettingError
+
+if TYPE_CHECKING:
+    import polars as pl
+    from torch import Tensor
+
+    from mnist_lab.data.inputs import Images
+    from mnist_lab.runs.likeness import Remedies
+    from mnist_lab.runs.trained import Trained
+
+
+def predict(
+    checkpoint: str,
+    input: str,
+    output: str | None = None,
+    format: Literal["csv", "kaggle"] = "csv",
+    overwrite: bool = False,
+    batch_size: int = 500,
+    device: str = "auto",
+    trust: Sequence[str] = (),
+    invert: bool | None = None,
+    scale: float | None = None,
+    transpose: bool | None = None,
+) -> int:
+    """Write the table of predictions; how many there are.
+
+    Args:
+        checkpoint: a run's folder, or a checkpoint.
+        input: a picture, a folder of pictures, an IDX file, or a table, as text or array.
+        format: `csv` has the columns file (or index, from 0), prediction (the class's name),
+            confidence and each class's probability; `kaggle` has ImageId, from 1 (or the numbers
+            that pictures are called by), and Label.
+        invert, scale, transpose: what to do to the images of a table or IDX file; where it isn't
+            said, ones that look unlike those trained on are refused, or told.
+
+    Raises:
+        LabError: a file or a setting that cannot be used; there is no output then. Unreadable
+            pictures among others are told, and only when all the rest has been written.
+    """
+    target = Path(output or {"csv": "predictions.csv", "kaggle": "submission.csv"}[format])
+    if target.exists() and not (overwrite and target.is_file()):
+        remedy = "exists; overwrite=true replaces it"
+        if not target.is_file():  # a pipe or device would be replaced, too
+            remedy = f"is {'a folder' if target.is_dir() else 'no file that could be replaced'}"
+        raise FileOrSettingError(f"output={target}: {remedy}")
+    if scale is not None and not 0 < scale < math.inf:
+        raise FileOrSettingError(f"scale must be positive, not {scale}")
+    if batch_size < 1:
+        raise FileOrSettingError(f"batch_size must be at least 1, not {batch_size}")
+
+    from mnist_lab.data.inputs import open_images
+    from mnist_lab.runs import trained
+    from mnist_lab.runs.likeness import Remedies
+
+    network = trained.load(checkpoint, device, trust)
+    if len(network.model.mean) != 1:
+        raise FileOrSettingError(
+            f"checkpoint={checkpoint}: takes images of {len(network.model.mean)} channels; predict "
+            "reads grey ones"
+        )
+    remedies = Remedies(invert, transpose, scale)
+    images = open_images(Path(input), batch_size, classes=len(network.classes), scale=scale)
+    if images.names is not None and remedies != Remedies():
+        raise FileOrSettingError(
+            "invert, scale and transpose are for tables and IDX files; pictures are brought into "
+            "form by themselves"
+        )
+    if images.understood:
+        print(f"{input} is read thus: {'; '.join(images.understood)}")
+    if images.others:
+        names = ", ".join(path.name for path in images.others[:3])
+        more = f" and {len(images.others) - 3} more" if len(images.others) > 3 else ""
+        print(f"Left alone, being no pictures: {names}{more}", file=sys.stderr)
+    count, last = _write(target, images, network, remedies, format, f"input={input}")
+    if images.names is not None and images.total == 1:
+        confidence, guess = last[0].max(0)
+        name = network.classes[int(guess)]
+        print(f"{images.names[0]}: {name}, with a confidence of {confidence:.3f}")
+    print(f"{count} prediction{'s' * (count != 1)}: {target}")
+    for fault in images.refused:
+        print(fault, file=sys.stderr)
+    if images.refused:
+        raise FileOrSettingError(
+            f"{len(images.refused)} of {images.total} pictures were not readable"
+        )
+    return count
+
+
+def _write(
+    target: Path,
+    images: "Images",
+    network: "Trained",
+    remedies: "Remedies",
+    format: str,
+    what: str,
+) -> tuple[int, "Tensor"]:
+    """How many predictions the table has got, and the probabilities of its last images."""
+    import torch
+    from tqdm import tqdm
+
+    from mnist_lab.data.inputs import image_ids
+    from mnist_lab.runs import predictions
+    from mnist_lab.system.files import whole
+
+    model, classes, names = network.model, network.classes, images.names
+    numbers = image_ids(names or [])
+    count = 0
+    try:
+        with (
+            whole(Path(os.path.realpath(target)), "wb") as file,  # a link stays one
+            tqdm(total=images.total, unit=" images", disable=None) as bar,
+            torch.inference_mode(),
+        ):
+            for indices, pixels in images.batches:
+                batch, places = remedies(pixels), indices.tolist()
+                if not count and names is None:
+                    oddity = remedies.examine(batch, network, what)
+                    if oddity is not None:
+                        print(oddity, file=sys.stderr)
+                probabilities = model(batch.to(model.device)).softmax(1).cpu()
+                if format == "kaggle":
+                    ids = [place + 1 if names is None else numbers[place] for place in places]
+                    table = _submission(ids, probabilities, classes)
+                elif names is None:
+                    table = predictions.table({"index": places}, probabilities, classes)
+                else:
+                    files = [names[place] for place in places]
+                    table = predictions.table({"file": files}, probabilities, classes)
+                table.write_csv(file, include_header=not count)
+                count += len(batch)
+                bar.update(len(batch))
+            if not count:
+                raise FileOrSettingError(f"none of {images.total} readable: {images.refused[0]}")
+    except OSError as error:
+        raise FileOrSettingError(f"output={target}: cannot be written: {error}") from error
+    return count, probabilities
+
+
+def _submission(ids: list[int], probabilities: "Tensor", classes: list[str]) -> "pl.DataFrame":
+    import polars as pl
+
+    guess = pl.Series(classes).gather(probabilities.argmax(1).numpy())
+    return pl.DataFrame({"ImageId": ids, "Label": guess})
