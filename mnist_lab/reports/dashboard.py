@@ -1,6 +1,8 @@
 """What TensorBoard shows of a run, beside the scalars that the model logs itself."""
 
+import logging
 import math
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -19,13 +21,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from mnist_lab.data import DataModule
-from mnist_lab.metrics.evaluation import Evaluation
 from mnist_lab.models import Classifier
 from mnist_lab.reports.projector import enlarged, seen, tiled, write_embedding
 from mnist_lab.runs.result import Result
+from mnist_lab.training.ending import FinishedRun
 
 if TYPE_CHECKING:  # takes a while
     from torch.utils.tensorboard import SummaryWriter
+
+log = logging.getLogger(__name__)
 
 FIGURES = {"confusion_matrix": "test/confusion", "mistakes": "mistakes", "filters": "filters"}
 """Which of the run's figures are shown, and as what."""
@@ -74,12 +78,14 @@ class Dashboard(Callback):
 
     It needs no more than one of Lightning's `TensorBoardLogger` beside it. While training it
     writes images per second, F1 of each validated class, and the validation's confusion matrix.
-    `open` and `close` stand outside fit and test, so that neither takes longer for them.
+    What is final it writes when the run has been tested.
 
     Args:
         pictures_every: epochs from one picture of the confusion matrix to the next; the first and
             the last epoch have one, too. A matrix of more than 20 classes has colours only.
     """
+
+    told_last = True
 
     def __init__(self, pictures_every: int = 5) -> None:
         if pictures_every < 1:
@@ -136,35 +142,29 @@ class Dashboard(Callback):
         for board in _boards(trainer):
             board.add_scalar("images_per_second", images / seconds, _step(trainer))
 
-    def close(
-        self,
-        trainer: L.Trainer,
-        model: Classifier,
-        data: DataModule,
-        found: Evaluation,
-        result: Result,
-    ) -> None:
-        """After the test and once the run's figures are files: all that is final.
-
-        Args:
-            found: what it makes of the test images.
-            result: what `result.json` holds.
-        """
-        step = trainer.global_step  # a run that is continued from here drops it all
-        labels, probabilities = found.labels.numpy(), found.probabilities.numpy()
-        for board in _boards(trainer):
+    def on_run_end(self, run: FinishedRun) -> None:
+        """All that is final, the run's figures among it; nothing of a run that was not tested."""
+        model, data, evaluation = run.model, run.data, run.evaluation
+        if evaluation is None:
+            return
+        assert isinstance(data, DataModule)
+        assert isinstance(model, Classifier)
+        step = run.trainer.global_step  # a run that is continued from here drops it all
+        labels, probabilities = evaluation.labels.numpy(), evaluation.probabilities.numpy()
+        for board in _boards(run.trainer):
             board.add_image("inputs", _inputs(model, data), step)
             for name, tag in FIGURES.items():
-                figure = Path(trainer.default_root_dir) / "figures" / f"{name}.png"
+                figure = run.folder / "figures" / f"{name}.png"
                 if figure.exists():  # not every network has filters that can be shown
                     _add_png(board, tag, figure, step)
-            _add_f1(board, "test", found.scores["f1"], data.classes, step)
+            _add_f1(board, "test", evaluation.scores["f1"], data.classes, step)
             for index, name in enumerate(data.classes):
                 truth, given = labels == index, probabilities[:, index]
                 board.add_pr_curve(f"test_pr/{name}", truth, given, step)
-            write_embedding(Path(board.log_dir), model, data, found.predictions)
-            _add_hyperparameters(board, settings(trainer, model, data), result, step)
+            write_embedding(Path(board.log_dir), model, data, evaluation.predictions)
+            _add_hyperparameters(board, settings(run.trainer, model, data), run.result, step)
             board.flush()
+            log.info("Dashboard:    tensorboard --logdir %s", shlex.quote(str(run.folder)))
 
 
 def settings(trainer: L.Trainer, model: Classifier, data: DataModule) -> dict[str, Any]:

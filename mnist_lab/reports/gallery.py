@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import lightning.pytorch as L
 import torch
 from torch import Tensor
 
@@ -12,32 +11,31 @@ from mnist_lab.data import DataModule
 from mnist_lab.metrics.evaluation import Evaluation
 from mnist_lab.models import Classifier, inside
 from mnist_lab.system.files import whole
+from mnist_lab.training.ending import FinishedRun
 from mnist_lab.training.history import History
 
 if TYPE_CHECKING:  # takes a while
     from mnist_lab.reports.figures.style import Figure
 
 
-def of_run(
-    model: Classifier,
-    data: DataModule,
-    trainer: L.Trainer,
-    found: Evaluation,
-    best_epoch: int,
-) -> dict[str, "Figure"]:
-    """All figures of a run that has been tested (`found`), by their files' names."""
+def of_run(run: FinishedRun) -> dict[str, "Figure"]:
+    """All figures of a run that has been tested, by their files' names."""
     from mnist_lab.reports import figures
 
-    history = next((x for x in trainer.loggers if isinstance(x, History)), None)
-    images = data.tensors("test")[0][: len(found.labels)].cpu()  # of limited batches only the first
+    assert run.evaluation is not None
+    assert isinstance(run.data, DataModule)
+    assert isinstance(run.model, Classifier)
+    history = next((x for x in run.trainer.loggers if isinstance(x, History)), None)
+    tested = len(run.evaluation.labels)  # of limited batches only the first
+    images = run.data.tensors("test")[0][:tested].cpu()
     drawn = {}
     if history is not None:
-        drawn["curves"] = figures.curves(history.series(), best_epoch)
+        drawn["curves"] = figures.curves(history.series(), run.result.best_epoch)
     return {
         **drawn,
-        **of_predictions(images, found),
-        **of_dataset(data),
-        **of_network(model, images[0], data.classes),
+        **of_predictions(images, run.evaluation),
+        **of_dataset(run.data),
+        **of_network(run.model, images[0], run.data.classes),
     }
 
 

@@ -10,7 +10,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from mnist_lab import FileOrSettingError
-from mnist_lab.settings.roles import influential, with_present_names
+from mnist_lab.settings.roles import as_of_today, influential
 from mnist_lab.system.files import left_behind, whole
 
 MAX_CONFIG_BYTES = 1 << 16
@@ -99,8 +99,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not (isinstance(content, dict) and all(isinstance(content.get(g), dict) for g in groups)):
         raise FolderError(f"{path}: not the configuration of a run")
     content.pop("defaults", None)  # not of the run, but of repeating it
-    settings: dict[str, Any] = with_present_names(content)
-    return settings
+    return as_of_today(content)
 
 
 def longer(folder: Path, plain: Mapping[str, Any]) -> bool:

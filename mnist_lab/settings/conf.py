@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mnist_lab.settings.roles import with_present_names
+from mnist_lab.settings.roles import as_of_today
 from mnist_lab.settings.signatures import ConfigError, build, check, hint, locate
 from mnist_lab.system.files import class_names
 
@@ -29,9 +29,7 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
     """The configuration resolved to plain values, but for `${folder}`: so a run can be moved."""
     cfg = cfg.copy()
     cfg.folder = r"\${folder}"
-    return typing.cast(
-        dict[str, Any], with_present_names(OmegaConf.to_container(cfg, resolve=True))
-    )
+    return as_of_today(typing.cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True)))
 
 
 def in_folder(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ _WITHOUT_INFLUENCE = (
     *(f"trainer.{key}" for key in ("logger", "log_every_n_steps", "enable_progress_bar")),
     "trainer.precision.accelerator",
     *(f"trainer.callbacks.{key}" for key in ("console", "dashboard", "last")),
+    *(f"trainer.callbacks.{key}" for key in ("figures", "tables", "report")),
 )
 
 MODES: Mapping[str, Mode] = {
@@ -68,6 +69,29 @@ def with_present_names(settings: Any, names: Mapping[str, str] = _RENAMED) -> An
     if isinstance(settings, list):
         return [with_present_names(value, names) for value in settings]
     return settings
+
+
+# What every run did at its end before it was done by callbacks.
+_OF_EVERY_END = {
+    name: {"_target_": f"mnist_lab.reports.callbacks.{name.title()}"}
+    for name in ("figures", "tables", "report")
+}
+
+
+def as_of_today(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored or composed configuration as it would be written today.
+
+    Classes have their present names, and callbacks by name that were written down when figures,
+    tables and report were made without one have these, too.
+    """
+    trainer = settings.get("trainer")
+    if isinstance(trainer, Mapping) and isinstance(trainer.get("callbacks"), Mapping):
+        callbacks = trainer["callbacks"]
+        if callbacks.get("_target_") == "mnist_lab.callbacks.as_list":  # no longer written
+            trainer = {**trainer, "callbacks": {**_OF_EVERY_END, **callbacks}}
+            settings = {**settings, "trainer": trainer}
+    present: dict[str, Any] = with_present_names(settings)
+    return present
 
 
 def mode_of(monitor: str, mode: str | None = None) -> Mode:

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import shlex
 import time
 import traceback
 from collections.abc import Iterator
@@ -20,11 +19,8 @@ from mnist_lab.data import DataModule, Transform
 from mnist_lab.models import Classifier, checkpoint
 from mnist_lab.models.classifier import MakeOptimizer, MakeScheduler
 from mnist_lab.models.summary import layer_table
-from mnist_lab.reports import gallery, page
-from mnist_lab.reports.dashboard import Dashboard
 from mnist_lab.runs import folder as run_folder
 from mnist_lab.runs.described import described
-from mnist_lab.runs.predictions import write_tables
 from mnist_lab.runs.result import Result, Seconds, git
 from mnist_lab.settings import signatures
 from mnist_lab.settings.roles import fingerprint
@@ -36,6 +32,7 @@ from mnist_lab.training.checks import (
 )
 from mnist_lab.training.collected import Predictions
 from mnist_lab.training.continuation import Beginning, LastCheckpoint
+from mnist_lab.training.ending import FinishedRun, tell_callbacks
 from mnist_lab.training.overhead import lean
 from mnist_lab.training.stopping import trained_epochs
 from mnist_lab.training.trainer import built_from
@@ -88,7 +85,7 @@ def train(
         init_from: a checkpoint whose weights to start from.
         resume: continue from the folder's `checkpoints/last.ckpt`, if there is one; without it
             a folder that holds a run is refused.
-        test: without, no test image is looked at, and `result.json` is all that is left.
+        test: without, no test image is looked at; callbacks are told of a run without evaluation.
         plain: the configuration that the arguments were built from, for `config.yaml`; without
             it, it is read off them, as far as plain values say it.
         started: `time.perf_counter()` at what counts as the run's start; now, unless given.
@@ -133,7 +130,6 @@ def train(
     if plain is not None and not quick:
         callbacks.append(Beginning(folder, plain))
     callbacks.sort(key=lambda each: isinstance(each, LastCheckpoint))  # it holds the others' states
-    dashboard = next((each for each in callbacks if isinstance(each, Dashboard)), None)
     log.info("%s", layer_table(model))
     data.prepare_data()
     if not data.has_validation or trainer.limit_val_batches == 0:
@@ -166,27 +162,17 @@ def train(
             trainer.test(model, datamodule=data, verbose=False)
         spent["test"] = time.perf_counter() - test_start
         found = predictions.evaluation(data.classes)
-    if found is not None and not quick and trainer.is_global_zero:
-        drawn = gallery.of_run(model, data, trainer, found, best["epoch"])
-        gallery.save(folder / "figures", drawn)
     spent |= {"data": data.seconds, "total": time.perf_counter() - started}
     result = outcome.result_of(
         "completed", data, model, trainer, Seconds(**spent), config_hash, commit, best, found
     )
     if trainer.is_global_zero:
-        if found is not None and not quick:
-            write_tables(folder, found)
-            if dashboard is not None:
-                dashboard.close(trainer, model, data, found, result)
-            page.write_report(folder, result)
-        if not quick:
-            result.write(folder)
         log.info("%s", outcome.result_table(result))
         if not quick:
             log.info("Ended by:     %s", result.ended_by)
             log.info("Run's folder: %s", folder)
-            log.info("Report:       %s", folder / "report.html")
-            log.info("Dashboard:    tensorboard --logdir %s", shlex.quote(str(folder)))
+            tell_callbacks(FinishedRun(folder, trainer, model, data, found, result))
+            result.write(folder)
     return result
 
 

@@ -4,6 +4,7 @@ import csv
 
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from mnist_lab import models
@@ -11,7 +12,7 @@ from mnist_lab.metrics.evaluation import Evaluation
 from mnist_lab.models import LeNet
 from mnist_lab.reports import gallery
 from mnist_lab.training import run
-from mnist_lab.training.collected import Predictions
+from mnist_lab.training.ending import FinishedRun
 from mnist_lab.training.trainer import default_trainer
 
 
@@ -36,13 +37,18 @@ def test_figures_of_predictions_are_those_of_sklearn():
     np.testing.assert_allclose(shown, expected[:3])
 
 
+class Ending(Callback):
+    """Keeps what it is told at the end."""
+
+    def on_run_end(self, run: FinishedRun) -> None:
+        self.run = run
+
+
 def test_a_runs_figures_show_its_images_beside_their_predictions(tmp_path, digits):
-    trainer = default_trainer(tmp_path, max_epochs=1, accelerator="cpu")
-    predictions = Predictions()
-    model = LeNet()
-    trainer.callbacks.append(predictions)
-    run.train(digits, model, trainer)
-    drawn = gallery.of_run(model, digits, trainer, predictions.evaluation(digits.classes), 0)
+    callbacks = {"figures": None, "report": None, "dashboard": None, "ending": (end := Ending())}
+    trainer = default_trainer(tmp_path, max_epochs=1, accelerator="cpu", callbacks=callbacks)
+    run.train(digits, LeNet(), trainer)
+    drawn = gallery.of_run(end.run)
 
     with open(tmp_path / "predictions.csv", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -1,0 +1,41 @@
+"""What callbacks are told of a run's end."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning.pytorch as L
+
+from mnist_lab.metrics.evaluation import Evaluation
+from mnist_lab.runs.result import Result
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run whose best weights have been found and tested; `result.json` is written after this.
+
+    Attributes:
+        folder: the run's.
+        trainer: which fitted and tested; its `loggers` are still open.
+        model: with the weights that were tested.
+        evaluation: of the test images, in their order; None where none were looked at.
+        result: what `result.json` will hold.
+    """
+
+    folder: Path
+    trainer: L.Trainer
+    model: L.LightningModule
+    data: L.LightningDataModule
+    evaluation: Evaluation | None
+    result: Result
+
+
+def tell_callbacks(run: FinishedRun) -> None:
+    """Call `on_run_end(run)` of every callback that has it, in the order of the trainer's.
+
+    Those with `told_last = True`, which gather what the others left in the run's folder, come
+    after all others.
+    """
+    callbacks: list[L.Callback] = run.trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
+    for callback in sorted(callbacks, key=lambda callback: getattr(callback, "told_last", False)):
+        if hasattr(callback, "on_run_end"):
+            callback.on_run_end(run)
