@@ -44,8 +44,9 @@ def declared(*extras: str) -> set[str]:
 
 
 def test_the_package_declares_what_it_imports_and_nothing_else():
-    assert distributions(imported(["mnist_lab"])) - {"optuna"} == declared()
+    assert distributions(imported(["mnist_lab"])) - {"optuna", "onnx"} == declared()
     assert "optuna" in declared("sweep") - declared()
+    assert "onnx" in declared("export") - declared()
 
 
 @pytest.mark.parametrize("folder", ["tests", "benchmarks", "notebooks"])

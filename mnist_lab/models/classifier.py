@@ -143,7 +143,7 @@ class Classifier(L.LightningModule):
             raise FileOrSettingError(f"batches must be pairs (images, labels); images is a {given}")
         self._check_channels(images)
         if images.is_floating_point():
-            images = self._resized(images)
+            images = self.resized(images)
         else:
             images = self.fitted(images).to(self.mean.dtype).div_(255)
         if self.normalize == "none":
@@ -163,9 +163,10 @@ class Classifier(L.LightningModule):
         """
         if images.shape[-2:] == (self.image_size, self.image_size):
             return images
-        return self._resized(images.to(self.mean.dtype)).round_().to(torch.uint8)
+        return self.resized(images.to(self.mean.dtype)).round_().to(torch.uint8)
 
-    def _resized(self, images: Tensor) -> Tensor:
+    def resized(self, images: Tensor) -> Tensor:
+        """Images `(N, C, H, W)` of floats brought to `image_size`: linear, by rows and columns."""
         size = (self.image_size, self.image_size)
         if images.shape[-2:] == size:
             return images

@@ -1,0 +1,87 @@
+"""A trained network in one file, for those who don't have this package.
+
+Imports nothing heavy before something is exported.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from mnist_lab import FileOrSettingError
+from mnist_lab.system.files import whole
+
+Format = Literal["html", "onnx", "pt2"]
+FORMATS: tuple[Format, ...] = ("html", "onnx", "pt2")
+
+
+def export(
+    checkpoint: str | list[str],
+    output: str,
+    format: Format | None = None,
+    overwrite: bool = False,
+    images: int = 120,
+    trust: tuple[str, ...] | list[str] = (),
+) -> Path:
+    """Write a trained network as a page, as ONNX or as a torch program; the file written.
+
+    Args:
+        checkpoint: a run's folder, or a checkpoint; of a page one or two.
+        format: by the ending of `output`, unless it is given.
+        images: how many test images of the run travel along with a page; 0 needs no dataset.
+        trust: packages whose classes the checkpoint may name.
+
+    Raises:
+        LabError: a file or a setting that cannot be used, or a network that this form cannot
+            express; there is no output then, or the former one.
+    """
+    target = Path(output)
+    form = _form(target, format)
+    if target.exists() and not (overwrite and target.is_file()):
+        remedy = "exists; overwrite=true replaces it"
+        if not target.is_file():  # a pipe or device would be replaced, too
+            remedy = f"is {'a folder' if target.is_dir() else 'no file that could be replaced'}"
+        raise FileOrSettingError(f"output={target}: {remedy}")
+    if images < 0:
+        raise FileOrSettingError(f"images must be at least 0, not {images}")
+    paths = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
+    most = 2 if form == "html" else 1
+    if not 1 <= len(paths) <= most:
+        raise FileOrSettingError(
+            f"checkpoint: .{form} holds {'one or two networks' if most == 2 else 'one network'}, "
+            f"not {len(paths)}"
+        )
+    content = _content(form, paths, images, trust)
+    try:
+        with whole(Path(os.path.realpath(target)), "wb") as file:  # a link stays one
+            file.write(content)
+    except OSError as error:
+        raise FileOrSettingError(f"output={target}: cannot be written: {error}") from error
+    return target
+
+
+def _form(target: Path, format: Format | None) -> Format:
+    for form in FORMATS:
+        if format == form or (format is None and target.suffix.lower() == f".{form}"):
+            return form
+    raise FileOrSettingError(
+        f"output={target}: ends in none of .html, .onnx, .pt2; format=NAME says the form"
+    )
+
+
+def _content(form: Format, paths: list[str], images: int, trust: Sequence[str]) -> bytes:
+    from mnist_lab.export.handed import handed
+
+    networks = [handed(path, trust) for path in paths]
+    if form == "pt2":
+        from mnist_lab.export.torch_program import torch_program
+
+        return torch_program(networks[0])
+    if form == "onnx":
+        from mnist_lab.export.onnx_model import onnx_model
+
+        return onnx_model(networks[0])
+    raise FileOrSettingError("format=html: is not there yet")
+
+
+__all__ = ["FORMATS", "Format", "export"]

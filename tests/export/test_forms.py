@@ -1,0 +1,258 @@
+"""`.onnx` and `.pt2`: the same logits elsewhere, whatever the batch, and one line for bad input."""
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from lightning.pytorch import seed_everything
+from torch import nn
+
+from mnist_lab import FileOrSettingError, LabError, cli
+from mnist_lab.cli import command
+from mnist_lab.data import DataModule, Digits
+from mnist_lab.export import __main__ as door
+from mnist_lab.export import export
+from mnist_lab.export.handed import Handed, handed
+from mnist_lab.export.onnx_model import onnx_model
+from mnist_lab.export.torch_program import METADATA, torch_program
+from mnist_lab.models import LeNet
+from mnist_lab.settings.conf import CONF, make
+from mnist_lab.training import run
+from mnist_lab.training.trainer import default_trainer
+
+# Of those that are not slow there is each kind of layer.
+MODELS = [
+    pytest.param(path.stem, marks=[] if path.stem in ("lenet", "speed_cnn") else pytest.mark.slow)
+    for path in sorted(Path(CONF, "model").glob("*.yaml"))
+]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run's folder: LeNet on the bundled digits."""
+    folder = tmp_path_factory.mktemp("exported") / "run"
+    data = DataModule(Digits(), val_size=200, seed=3)
+    seed_everything(3, verbose=False)
+    run.train(data, LeNet(), default_trainer(folder, max_epochs=1, accelerator="cpu"))
+    return folder
+
+
+def network(name, shape=(1, 28, 28), **settings):
+    """A network of `conf/model/NAME.yaml` to hand over, normalised, not trained."""
+    torch.manual_seed(0)
+    model = make(f"model/{name}", **settings)
+    model.mean.fill_(0.13)
+    model.std.fill_(0.31)
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+            layer.running_mean.normal_(std=0.1)
+            layer.running_var.uniform_(0.5, 2)
+    classes = [str(label) for label in range(model.num_classes)]
+    return Handed(name, model.eval(), classes, shape, None, {"model": name})
+
+
+@pytest.fixture(scope="module")
+def images():
+    return DataModule(Digits(), val_size=200).tensors("test")[0]
+
+
+@torch.no_grad()
+def logits(network, images):
+    return network.model(images).numpy()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_onnx_gives_the_checkpoints_logits_at_any_batch_size(name, images):
+    given = network(name)
+    content = onnx_model(given)
+    session = onnxruntime.InferenceSession(content)
+    for size in (1, 7, 360):
+        part = images[:size]
+        found, probabilities = session.run(None, {"images": part.numpy()})
+        np.testing.assert_allclose(found, logits(given, part), rtol=0, atol=1e-4)
+        expected = torch.from_numpy(found).softmax(1)
+        np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_torch_program_gives_the_checkpoints_logits_at_any_batch_size(name, images):
+    given = network(name)
+    program = torch.export.load(io.BytesIO(torch_program(given))).module()
+    for size in (1, 7, 360):
+        with torch.no_grad():
+            found = program(images[:size]).numpy()
+        np.testing.assert_allclose(found, logits(given, images[:size]), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"image_size": 20, "widths": [4], "hidden": []},  # smaller: every pixel averages several
+        {"image_size": 37, "resize": "pad"},
+        {"normalize": "none"},
+        {"in_channels": 3, "activation": "gelu"},
+    ],
+)
+def test_onnx_of_other_sizes_and_channels(settings, images):
+    channels = settings.get("in_channels", 1)
+    given = network("lenet", (channels, 28, 28), **settings)
+    images = images.repeat(1, channels, 1, 1)
+    (found, _) = onnxruntime.InferenceSession(onnx_model(given)).run(
+        None, {"images": images.numpy()}
+    )
+    # Of sizes that aren't in whole 64ths a pixel in thousands is rounded to the other grey level.
+    np.testing.assert_allclose(found, logits(given, images), rtol=0, atol=1e-3)
+
+
+def elsewhere(code, *arguments, without):
+    """What Python code prints where some packages cannot be imported."""
+    hide = "".join(f"sys.modules[{name!r}] = None\n" for name in without)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", f"import sys\n{hide}{code}", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def expected(trained, images):
+    return logits(handed(str(trained)), images[:5])
+
+
+def test_onnx_is_read_without_torch_and_without_this_package(trained, images, expected, tmp_path):
+    export(str(trained), str(tmp_path / "a.onnx"))
+    np.save(tmp_path / "images.npy", images[:5].numpy())
+    code = (
+        "import json, numpy, onnxruntime\n"
+        "session = onnxruntime.InferenceSession(sys.argv[1])\n"
+        "(logits,) = session.run(['logits'], {'images': numpy.load(sys.argv[2])})\n"
+        "told = session.get_modelmeta().custom_metadata_map\n"
+        "print(json.dumps([logits.tolist(), told]))\n"
+    )
+    found, told = elsewhere(
+        code, tmp_path / "a.onnx", tmp_path / "images.npy", without=["torch", "mnist_lab"]
+    )
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    assert (told["model"], told["dataset"], told["seed"]) == ("lenet", "digits", "3")
+    assert json.loads(told["classes"]) == [str(k) for k in range(10)]
+    result = json.loads((trained / "result.json").read_text())
+    assert json.loads(told["test_accuracy"]) == result["metrics"]["test/accuracy"]
+    assert told["test_images"] == "360"
+    assert len(told["checkpoint_sha256"]) == 64
+
+
+def test_a_torch_program_is_read_without_this_package(trained, images, expected, tmp_path):
+    export(str(trained), str(tmp_path / "a.pt2"))
+    np.save(tmp_path / "images.npy", images[:5].numpy())
+    code = (
+        "import json, numpy, torch\n"
+        f"told = {{{METADATA!r}: ''}}\n"
+        "program = torch.export.load(sys.argv[1], extra_files=told).module()\n"
+        "logits = program(torch.from_numpy(numpy.load(sys.argv[2])))\n"
+        f"print(json.dumps([logits.tolist(), json.loads(told[{METADATA!r}])]))\n"
+    )
+    found, told = elsewhere(
+        code, tmp_path / "a.pt2", tmp_path / "images.npy", without=["mnist_lab", "lightning"]
+    )
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    assert told == json.loads(json.dumps(handed(str(trained)).facts))
+
+
+@pytest.mark.parametrize("form", ["onnx", "pt2"])
+def test_no_path_of_this_machine_is_in_the_file(form, trained, tmp_path):
+    content = export(str(trained), str(tmp_path / f"a.{form}")).read_bytes()
+    for path in (Path.home(), Path(cli.__file__).parents[2], Path(torch.__file__).parents[1]):
+        assert str(path).encode() not in content
+    if form == "onnx":
+        model = onnx.load_from_string(content)
+        assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
+
+
+@pytest.fixture
+def lab_export(tmp_path, monkeypatch, capsys):
+    """`python -m mnist_lab.export ARGUMENTS` within this process: exit status, output, errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["export", *map(str, arguments)])
+        status = 0
+        try:
+            command.run(door.main)
+        except SystemExit as stop:
+            status = stop.code if isinstance(stop.code, int) else 1
+            print(stop.code if isinstance(stop.code, str) else "", file=sys.stderr)
+        return (status, *capsys.readouterr())
+
+    return call
+
+
+def test_the_command_writes_and_says_so(lab_export, trained, tmp_path):
+    status, out, err = lab_export(f"checkpoint={trained}", "output=a.bin", "format=pt2")
+    assert (status, err) == (0, "")
+    assert out.endswith(f"{(tmp_path / 'a.bin').stat().st_size:,} bytes: a.bin\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["checkpoint=nothing", "output=a.pt2"], "nothing: there is no such file"),
+        (["output=a.xyz"], "output=a.xyz: ends in none of .html, .onnx, .pt2"),
+        (["output=there.pt2"], "output=there.pt2: exists; overwrite=true replaces it"),
+        (["output=.", "format=pt2"], "output=.: is a folder"),
+        (["output=none/a.pt2"], "output=none/a.pt2: cannot be written"),
+        (["checkpoint=[a,b]", "output=a.onnx"], "checkpoint: .onnx holds one network, not 2"),
+        (["checkpoint=[]", "output=a.html"], "checkpoint: .html holds one or two networks, not 0"),
+        (["output=a.html", "images=-1"], "images must be at least 0, not -1"),
+        (["output=a.pt2", "format=zip"], "format"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(arguments, told, lab_export, trained, tmp_path):
+    (tmp_path / "there.pt2").write_text("mine")
+    before = sorted(tmp_path.iterdir())
+    if not any(text.startswith("checkpoint=") for text in arguments):
+        arguments = [f"checkpoint={trained}", *arguments]
+    status, _, err = lab_export(*arguments)
+    assert status == 1
+    assert err.startswith(told)
+    assert err.count("\n") == 1
+    assert sorted(tmp_path.iterdir()) == before
+    assert (tmp_path / "there.pt2").read_text() == "mine"
+
+
+class Choosy(nn.Sequential):
+    """What it does depends on what it is given, so it has no graph."""
+
+    def forward(self, images):
+        logits = super().forward(images)
+        return logits if logits.sum() > 0 else -logits
+
+
+@pytest.mark.parametrize("write", [onnx_model, torch_program])
+def test_a_network_without_a_graph_is_refused(write):
+    given = network("mlp")._replace(checkpoint="RUN")
+    given.model.network = Choosy(*given.model.network)
+    with pytest.raises(FileOrSettingError, match=r"^checkpoint=RUN: mlp cannot be exp") as error:
+        write(given)
+    assert "\n" not in str(error.value)
+
+
+def test_an_untrusted_class_is_refused(trained, tmp_path):
+    content = torch.load(trained / "checkpoints/last.ckpt", weights_only=True)
+    content["mnist_lab"] |= {"class": "somebody.Model", "sealed": False}
+    torch.save(content, tmp_path / "a.ckpt")
+    with pytest.raises(LabError, match=r"somebody\.Model is not of mnist_lab"):
+        export(str(tmp_path / "a.ckpt"), str(tmp_path / "a.pt2"))
+    assert not (tmp_path / "a.pt2").exists()
+
+
+def test_nothing_heavy_is_loaded_for_help(heavy_imports):
+    assert heavy_imports("mnist_lab.export", "--help") == set()
