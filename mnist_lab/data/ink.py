@@ -19,7 +19,7 @@ def greyscale(pixels: Pixels) -> Pixels:
     across, down = few[:, step:] - few[:, :-step], few[step:] - few[:-step]
     edges = np.concatenate([across.reshape(-1, 3), down.reshape(-1, 3)])
     mixture = np.linalg.eigh(edges.T @ edges)[1][:, -1]
-    mixture /= np.abs(mixture).sum()
+    mixture /= np.abs(mixture).sum() * (-1 if mixture.sum() < 0 else 1)  # light stays light
     return np.asarray(pixels @ mixture - 255 * mixture.clip(max=0).sum(), np.float32)
 
 
@@ -38,7 +38,10 @@ def background(grey: Pixels, window: int) -> Pixels:
 
 
 def ink_is_light(grey: Pixels, window: int) -> bool:
-    """Whether the ink is lighter than the paper: of the two, the paper is even, the ink little."""
+    """Whether the ink is lighter than the paper: of the two, the paper is even, the ink little.
+
+    Where both are about as likely, as on an empty sheet, the ink is dark.
+    """
     step = 1 + window // 40  # where there are many pixels, some of them tell
     grey, window = grey[::step, ::step], window // step | 1
 
@@ -47,7 +50,7 @@ def ink_is_light(grey: Pixels, window: int) -> bool:
         uneven = sum(float(np.abs(np.diff(paper, axis=axis)).sum()) for axis in (0, 1))
         return uneven / (2 * sum(grey.shape)) + 2 * float((paper - grey).mean())
 
-    return unlikely(255 - grey) < unlikely(grey)
+    return unlikely(255 - grey) < 0.9 * unlikely(grey)
 
 
 def ink_on(paper: Pixels, grey: Pixels) -> Pixels:

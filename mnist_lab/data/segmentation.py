@@ -7,8 +7,8 @@ import numpy as np
 from mnist_lab.data.ink import Mask, Pixels, ink_on
 
 _AROUND = np.ones((3, 3))  # a pixel's eight neighbours
-_ALL_AROUND = 0.75  # of strokes it is nearly 1, where there is an edge alone 0.7 or less
-_LEAST = 0.05  # a score, below which no digit stands out
+_ALL_AROUND = 0.9  # of strokes it is 1, of an edge, which is dark on one side, 0.7 or less
+_LEAST = 0.1  # a score, below which no digit stands out
 
 Box = tuple[slice, slice]
 
@@ -75,7 +75,8 @@ def _shape(label: int, box: Box, labels: np.ndarray, grey: Pixels, ink: Pixels) 
     depth = float(np.median(ink[box][mask]))
     thickness = _thickness(mask)
     score = 0.0
-    if thickness < 0.37 * size and not _of_the_border(mask, box, labels.shape):
+    unlikely = _of_the_border(mask, box, labels.shape) or _goes_on(box, ink, depth)
+    if thickness < 0.37 * size and not unlikely:
         # All around, a stroke's edge is as high as the stroke is dark; a shadow's isn't.
         reach = 2 * int(np.clip(thickness / 2, 1, size / 8)) + 1
         around = _grown(box, reach, labels.shape)
@@ -92,10 +93,10 @@ def _shape(label: int, box: Box, labels: np.ndarray, grey: Pixels, ink: Pixels) 
 
 
 def _beside(shape: _Shape, labels: np.ndarray, grey: Pixels) -> float:
-    """How much of its depth the ink differs by from what lies close beside it, all around.
+    """How much of its depth the ink differs by, at least, from most of what lies close beside it.
 
-    Of a digit's strokes it is nearly all, of a shadow's or a table's edge, which has one such side,
-    half.
+    Of a digit's strokes it is all, also where a table shows behind some; of a shadow's or a table's
+    edge, which is as dark on its other side, little.
     """
     from scipy import ndimage
 
@@ -105,7 +106,7 @@ def _beside(shape: _Shape, labels: np.ndarray, grey: Pixels) -> float:
     ring = ndimage.distance_transform_cdt(~inside, "chessboard") == reach
     ink = ndimage.minimum_filter(np.where(inside, local, np.inf), 4 * reach + 1)
     beside = (ink_on(local[ring], ink[ring]) / shape.depth).clip(0, 1)
-    return float(beside.mean()) if beside.size else 1.0  # a tight crop
+    return float(np.percentile(beside, 30)) if beside.size else 1.0  # a tight crop
 
 
 def _of_the_border(mask: Mask, box: Box, page: tuple[int, ...]) -> bool:
@@ -119,12 +120,24 @@ def _of_the_border(mask: Mask, box: Box, page: tuple[int, ...]) -> bool:
     return bool(line or across or along > 0.5 * max(mask.shape))
 
 
+def _goes_on(box: Box, ink: Pixels, depth: float) -> bool:
+    """Whether it is a piece of a band that crosses the page, as the dark of a book's fold does."""
+    if box[0].stop - box[0].start < box[1].stop - box[1].start:
+        box, ink = box[::-1], ink.T
+    rows, columns = box
+    narrow = columns.stop - columns.start < 0.45 * (rows.stop - rows.start)
+    beyond = np.delete(ink[:, columns].mean(1), rows)
+    return narrow and bool(beyond.size) and float(np.median(beyond)) > 0.3 * depth
+
+
 def _frames(frame: _Shape, shape: _Shape) -> bool:
     """Whether one is drawn around the other, which may be a digit."""
-    around = all(
-        a.start < b.start and b.stop < a.stop for a, b in zip(frame.box, shape.box, strict=True)
-    )
-    return around and shape.size > 0.25 * frame.size and shape.score > 0.3 * frame.score
+    alike = shape.size > 0.25 * frame.size and shape.score > 0.3 * frame.score
+    return alike and _surrounds(frame.box, shape.box)
+
+
+def _surrounds(outer: Box, inner: Box) -> bool:
+    return all(a.start < b.start and b.stop < a.stop for a, b in zip(outer, inner, strict=True))
 
 
 def _with_parts(best: _Shape, labels: np.ndarray, ink: Pixels) -> Mask:
@@ -137,7 +150,9 @@ def _with_parts(best: _Shape, labels: np.ndarray, ink: Pixels) -> Mask:
         mask = labels[box] == label
         if (
             label != best.label
-            and max(mask.shape) <= best.size
+            and max(mask.shape) <= 1.5 * best.size
+            and not _surrounds(box, best.box)
+            and not _goes_on(box, ink, best.depth)
             and mask.sum() > 0.02 * area
             and np.median(ink[box][mask]) > 0.5 * best.depth
             and _thickness(mask) < 1.3 * best.thickness + 1
