@@ -1,17 +1,17 @@
 """Photographs of handwritten digits, painted from those of MNIST's training split.
 
 `python -m tests.data.photographs CHECKPOINT [N [SEED]]` tells for each condition how many of N get
-the right label. Odd seeds take digits of the training split's second half, even ones of its first:
-what was chosen on one is measured on the other.
+the right label, and of how many empty pages in this condition a digit is read. Odd seeds take
+digits of the training split's second half, even ones of its first: what was chosen on one is
+measured on the other.
 """
 
-import io
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,115 +23,7 @@ from mnist_lab.data import FileError
 from mnist_lab.data.idx import read_idx
 from mnist_lab.data.pictures import read_picture
 from mnist_lab.models import Classifier, load
-
-Array = np.ndarray
-Random = np.random.RandomState
-
-
-@dataclass
-class Scene:
-    """What a camera sees. All arrays are `(H, W)` or `(H, W, 3)`, values from 0 to 1.
-
-    Attributes:
-        paper: its colours, with whatever lies or is printed on it, below the ink.
-        cover: how much of each pixel the ink covers.
-        ink: the ink's colour.
-        light: what falls on each pixel, as a factor.
-        box: top, left, bottom and right of the digit.
-    """
-
-    paper: Array
-    cover: Array
-    ink: Array
-    box: tuple[int, int, int, int]
-    light: Array = field(init=False)
-    blur: float = 0.6
-    noise: float = 0.012
-    quality: int = 85
-
-    def __post_init__(self) -> None:
-        self.light = np.ones_like(self.cover)
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.cover.shape[0], self.cover.shape[1]
-
-    def paint(self, where: Array, colour: Array | float) -> None:
-        """Lay a colour on the paper, `where` from 0 to 1."""
-        self.paper += where[..., None] * (colour - self.paper)
-
-    def places(self) -> tuple[Array, Array]:
-        """Row and column of each pixel, from 0 to 1 on the shorter side."""
-        rows, columns = np.indices(self.shape) / min(self.shape)
-        return rows, columns
-
-    def along(self, angle: float) -> Array:
-        """Each pixel's distance, in pixels, from a line through the page's middle."""
-        rows, columns = np.indices(self.shape, np.float32)
-        rows -= self.shape[0] / 2
-        columns -= self.shape[1] / 2
-        return rows * np.cos(angle) - columns * np.sin(angle)
-
-
-def _scene(digit: Array, random: Random, share: tuple[float, float], edge: float = 0.04) -> Scene:
-    """A digit on white paper, as tall or wide as a `share` of the page's shorter side."""
-    height, width = random.randint(320, 800, 2)
-    if max(height, width) > 1.8 * min(height, width):
-        width = height
-    rows, columns = (np.flatnonzero(digit.any(axis)) for axis in (1, 0))
-    cut = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    size = random.uniform(*share) * min(height, width)
-    scale = size / max(cut.shape)
-    cut = np.pad(cut, 2)
-    large = Image.fromarray(cut).resize(
-        (round(cut.shape[1] * scale), round(cut.shape[0] * scale)), Image.Resampling.BICUBIC
-    )
-    large = large.rotate(random.uniform(-6, 6), Image.Resampling.BICUBIC, expand=True)
-    stroke = np.asarray(large, np.float32) / 255
-    if random.rand() < 0.5:  # as a pen's, with a firm edge
-        stroke = 1 / (1 + np.exp(-(stroke - 0.42) * 12))
-        stroke[stroke < 0.02] = 0
-    stroke = stroke[np.ix_(stroke.max(1) > 0.05, stroke.max(0) > 0.05)]
-    margin = edge * min(height, width)
-    stroke = stroke[:height, :width]
-    top, left = (
-        round(random.uniform(min(margin, room / 2), max(room - margin, room / 2)))
-        for room in (height - stroke.shape[0], width - stroke.shape[1])
-    )
-    if not edge:  # it touches one
-        top, left = [
-            (0, left),
-            (top, 0),
-            (height - stroke.shape[0], left),
-            (top, width - stroke.shape[1]),
-        ][random.randint(4)]
-    cover = np.zeros((height, width), np.float32)
-    part = cover[top : top + stroke.shape[0], left : left + stroke.shape[1]]
-    part[...] = stroke
-    paper = np.full((height, width, 3), random.uniform(0.8, 0.95), np.float32)
-    paper *= random.uniform(0.96, 1.0, 3)
-    paper += ndimage.gaussian_filter(random.normal(0, 1, (height, width)), 3)[..., None] * 0.02
-    inks = [(0.1, 0.1, 0.12), (0.12, 0.15, 0.5), (0.65, 0.1, 0.12), (0.25, 0.25, 0.27)]
-    ink = np.array(inks[random.choice(4, p=[0.45, 0.3, 0.1, 0.15])], np.float32)
-    box = (top, left, top + part.shape[0], left + part.shape[1])
-    scene = Scene(paper, cover, ink, box)
-    scene.blur, scene.noise = random.uniform(0.4, 1.2), random.uniform(0.004, 0.02)
-    scene.quality = random.randint(60, 95)
-    angle, slope = random.uniform(0, 6.3), random.uniform(0, 0.15)
-    scene.light += scene.along(angle) / max(scene.shape) * slope  # daylight is never quite even
-    return scene
-
-
-def _develop(scene: Scene, random: Random) -> Image.Image:
-    colours = scene.paper + scene.cover[..., None] * (scene.ink - scene.paper)
-    colours = colours * scene.light[..., None]
-    colours = ndimage.gaussian_filter(colours, (scene.blur, scene.blur, 0))
-    colours = colours + random.normal(0, scene.noise, colours.shape)
-    buffer = io.BytesIO()
-    image = Image.fromarray((colours.clip(0, 1) * 255).round().astype(np.uint8))
-    image.save(buffer, "JPEG", quality=scene.quality)
-    return Image.open(buffer).convert("RGB")
-
+from tests.data.scenes import Array, Random, Scene, develop, page_with
 
 Condition = Callable[[Scene, Random], None]
 
@@ -367,12 +259,20 @@ CONDITIONS = {
 }
 
 
-def photograph(digit: Array, condition: str, random: Random) -> Image.Image:
-    """A photograph of one of MNIST's digits `(28, 28)` in a condition of `CONDITIONS`."""
+WITH_EMPTY = [name for name in CONDITIONS if name not in ("a box around", "a blot beside")]
+
+
+def photograph(digit: Array, condition: str, random: Random, empty: bool = False) -> Image.Image:
+    """A photograph of one of MNIST's digits `(28, 28)` in a condition of `CONDITIONS`.
+
+    Of an empty page nothing but the digit is left out.
+    """
     how = CONDITIONS[condition]
-    scene = _scene(digit, random, how.share, how.edge)
+    scene = page_with(digit, random, how.share, how.edge)
+    if empty:
+        scene.cover[...] = 0
     how.change(scene, random)
-    image = _develop(scene, random)
+    image = develop(scene, random)
     if how.side is None:
         return image
     width, height = image.size
@@ -393,6 +293,13 @@ def painted(root: Path, condition: str, n: int, seed: int) -> tuple[list[Image.I
     return [photograph(images[i], condition, random) for i in which], labels[which]
 
 
+def empty(condition: str, n: int, seed: int) -> list[Image.Image]:
+    """Photographs of `n` empty pages in a condition of `WITH_EMPTY`."""
+    random = Random(1000 * seed + 500 + WITH_EMPTY.index(condition))
+    anything = np.full((28, 28), 255, np.uint8)
+    return [photograph(anything, condition, random, empty=True) for _ in range(n)]
+
+
 def read(images: list[Image.Image], folder: Path) -> list[Array | FileError]:
     """What `read_picture` makes of each, or why it refuses it."""
     forms: list[Array | FileError] = []
@@ -405,27 +312,39 @@ def read(images: list[Image.Image], folder: Path) -> list[Array | FileError]:
     return forms
 
 
-def right(model: Classifier, forms: list[Array | FileError], labels: Array) -> Array:
-    """Which of them `(n,)` were read and get their label."""
+def refused(forms: list[Array | FileError]) -> Array:
+    """Which of them `(n,)` were not read."""
+    return np.array([isinstance(form, FileError) for form in forms])
+
+
+def guesses(model: Classifier, forms: list[Array | FileError]) -> tuple[Array, Array]:
+    """The labels that they get `(n,)`, -1 for those that were not read, and their confidence."""
     pixels = [np.zeros((28, 28), np.uint8) if isinstance(x, FileError) else x for x in forms]
     with torch.inference_mode():
-        guesses = model(torch.from_numpy(np.stack(pixels)).unsqueeze(1)).argmax(1).numpy()
-    return (guesses == labels) & [not isinstance(form, FileError) for form in forms]
+        confidence, labels = (
+            model(torch.from_numpy(np.stack(pixels)).unsqueeze(1)).softmax(1).max(1)
+        )
+    return np.where(refused(forms), -1, labels.numpy()), confidence.numpy()
 
 
 def main(checkpoint: str, n: str = "100", seed: str = "0") -> None:
     model = load(Path(checkpoint)).eval()
     root = Path(os.environ.get("MNIST_LAB_DATA", "data")) / "mnist"
-    print("| condition | right | refused | ms |\n|---|---|---|---|")
+    print("| condition | right | refused | wrong above 0.9 | empty, read | ms |")
+    print("|---|---:|---:|---:|---:|---:|")
     with tempfile.TemporaryDirectory() as folder:
         for condition in CONDITIONS:
             images, labels = painted(root, condition, int(n), int(seed))
             start = time.process_time()
             forms = read(images, Path(folder))
             each = 1000 * (time.process_time() - start) / len(forms)
-            refused = sum(isinstance(form, FileError) for form in forms)
-            good = int(right(model, forms, labels).sum())
-            print(f"| {condition} | {good} | {refused} | {each:.0f} |", flush=True)
+            got, confidence = guesses(model, forms)
+            sure = ((got != labels) & (got >= 0) & (confidence > 0.9)).sum()
+            row = [condition, (got == labels).sum(), (got < 0).sum(), sure, "", f"{each:.0f}"]
+            if condition in WITH_EMPTY:
+                pages = read(empty(condition, int(n), int(seed)), Path(folder))
+                row[4] = (~refused(pages)).sum()
+            print(f"| {' | '.join(map(str, row))} |", flush=True)
 
 
 if __name__ == "__main__":
