@@ -21,18 +21,16 @@ def main(cfg: DictConfig) -> None:
 
 
 def _texts(runs: object) -> list[str]:
-    found = OmegaConf.to_container(runs) if OmegaConf.is_list(runs) else [runs]
-    assert isinstance(found, list)
-    if not found or not all(isinstance(each, str) and each for each in found):
+    texts = OmegaConf.to_container(runs) if OmegaConf.is_list(runs) else [runs]
+    assert isinstance(texts, list)
+    if not texts or not all(isinstance(text, str) and text for text in texts):
         raise signatures.ConfigError(
             f"runs={runs}: name a folder of runs, several, or patterns: runs=outputs/sweeps/NAME"
         )
-    return found
+    return texts
 
 
 def _compare(runs: list[str], output: str | None) -> None:
-    from rich.console import Console
-
     from mnist_lab.comparison import gather
 
     folders = gather.find(runs)
@@ -44,9 +42,11 @@ def _compare(runs: list[str], output: str | None) -> None:
             f"runs={','.join(runs)}: none of {len(left_out)} runs can be compared; "
             f"{first.folder}: {first.reason}"
         )
+    from rich.console import Console
+
     from mnist_lab.comparison import rendering
-    from mnist_lab.comparison.columns import arrange
-    from mnist_lab.comparison.page import Section
+    from mnist_lab.comparison.groups import arrange
+    from mnist_lab.comparison.sections import Section
     from mnist_lab.comparison.varied import printable
 
     tables = arrange(finished, left_out)
@@ -55,21 +55,14 @@ def _compare(runs: list[str], output: str | None) -> None:
     if not console.is_terminal:
         console.width = 160
     rendering.say(console, sections, left_out)
-    folder = Path(output or (runs[0] if len(runs) == 1 and Path(runs[0]).is_dir() else _new()))
+    alone = runs[0] if len(runs) == 1 and Path(runs[0]).is_dir() else None
+    folder = Path(output or alone or f"outputs/comparisons/{moment()}")
     try:
         paths = rendering.write(folder, tables, sections, left_out)
     except OSError as error:
         raise LabError(f"output={folder}: cannot be written to: {error}") from error
-    where = printable(str(folder))
-    console.print(
-        f"\n{len(paths)} files in {where}: compare.html shows all of them",
-        markup=False,
-        soft_wrap=True,
-    )
-
-
-def _new() -> str:
-    return f"outputs/comparisons/{moment()}"
+    where = f"\n{len(paths)} files in {printable(str(folder))}: compare.html shows all of them"
+    console.print(where, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -1,125 +1,124 @@
-"""Runs in tables: which can be compared, and which differ in their seed alone."""
+"""The columns of `compare.csv`, and the tables to read that are made of the same numbers."""
 
-import json
-import math
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnist_lab.comparison.gather import COMPARABLE, LeftOut, Run
-from mnist_lab.comparison.varied import Setting, distinguish
+from mnist_lab.comparison.answers import amount, chance, is_fraction, span
+from mnist_lab.comparison.differences import Effect
+from mnist_lab.comparison.groups import Table
+from mnist_lab.comparison.varied import printable
+from mnist_lab.metrics import significance
+from mnist_lab.metrics.significance import Interval
+
+MAX_LISTED = 100  # rows of a table to read; compare.csv holds them all
 
 
-@dataclass(frozen=True)
-class Group:
-    """Runs that differ in their seed alone, by seed.
-
-    Attributes:
-        values: of the settings in which the table's groups differ, as they are shown.
-        asked: how many runs there are, with those that were left out.
-        split: of what the group is compared by, the table's.
-        scores: its values on that split.
-    """
-
-    name: str
-    values: tuple[str | None, ...]
-    runs: tuple[Run, ...]
-    asked: int
-    split: Literal["val", "test"]
-    val: NDArray[np.float64] = field(init=False, repr=False)
-    test: NDArray[np.float64] = field(init=False, repr=False)
-    scores: NDArray[np.float64] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        for split in ("val", "test"):
-            found = [getattr(run, split) for run in self.runs]
-            values = np.array([math.nan if value is None else value for value in found])
-            object.__setattr__(self, split, values)
-        object.__setattr__(self, "scores", getattr(self, self.split))
-
-    @property
-    def seeds(self) -> list[int]:
-        """Of the runs, in their order."""
-        return [run.seed for run in self.runs]
-
-
-@dataclass(frozen=True)
-class Table:
-    """Groups that can be compared; best first by validation, else by their settings.
-
-    Attributes:
-        split: what they are compared by: validation where runs were not tested, as in a search.
-    """
+class Grid(NamedTuple):
+    """A table of texts."""
 
     title: str
-    quantity: str
-    mode: str
-    ranked: bool
-    split: Literal["val", "test"]
-    settings: tuple[Setting, ...]
-    groups: tuple[Group, ...]
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+    @property
+    def named(self) -> int:
+        """The place of the column that says what a row is about; the others are numbers."""
+        return self.header.index("group") if "group" in self.header else 0
 
 
-def arrange(runs: Sequence[Run], left_out: Sequence[LeftOut] = ()) -> list[Table]:
-    """Runs by what they were tested on and monitored by, grouped, named and ranked."""
-    apart: dict[tuple[str, ...], list[Run]] = defaultdict(list)
-    tested_first = sorted(runs, key=lambda run: run.test is None)
-    for run in tested_first:
-        key: tuple[str, ...] = (run.dataset, run.comparable, run.quantity, run.mode)
-        if run.test is None:  # its classes stand in the results of those that were tested beside it
-            key = next((each for each in apart if each[: len(key)] == key), key)
-        else:
-            key += run.classes
-        apart[key].append(run)
-    lost: dict[str | None, int] = defaultdict(int)
-    for each in left_out:
-        lost[each.setup] += not each.reason.startswith("has the settings")
-    made: list[Table] = []
-    for _, members in sorted(apart.items()):
-        title = _title(members[0])
-        double = sum(table.title.partition(" (data ")[0] == title for table in made)
-        title += f" (data {double + 1})" if double else ""
-        made.append(_table(title, members, lost))
-    return made
+def columns(tables: Sequence[Table]) -> list[dict[str, object]]:
+    """`compare.csv`: a row a group, with all digits, all of the same columns; None is a blank."""
+    keys = dict.fromkeys(setting.key for table in tables for setting in table.settings)
+    rows = []
+    for table in tables:
+        for rank, group in enumerate(table.groups, 1):
+            values = zip(table.settings, group.values, strict=True)
+            row = {
+                "table": printable(table.title),
+                "rank": rank if table.ranked else None,
+                "group": group.name,
+                **keys,
+                **{setting.key: value for setting, value in values},
+                "n": len(group.runs),
+                "left out": group.asked - len(group.runs),
+                "quantity": table.quantity,
+                **{f"val {name}": x for name, x in _spread(group.val, table.mode).items()},
+                **{f"test {name}": x for name, x in _spread(group.test, table.mode).items()},
+                "parameters": group.runs[0].parameters,
+                "seconds per epoch": group.seconds_per_epoch,
+                "seconds": sum(run.seconds for run in group.runs) / len(group.runs),
+            }
+            rows.append(row)
+    return rows
 
 
-def _title(run: Run) -> str:
-    parts = zip(COMPARABLE, json.loads(run.comparable), strict=True)
-    told = [f"{key}={value}" for (_, key), value in parts
-            if key not in ("_target_", "source") and value is not None]  # fmt: skip
-    return f"{run.dataset}, {', '.join(told)}, by {run.quantity}"
+def _spread(values: NDArray[np.float64], mode: str) -> dict[str, float | None]:
+    names = ("mean", "deviation", "low", "high", "best", "worst")
+    if not np.isfinite(values).all():
+        return dict.fromkeys(names)
+    low, high = significance.t_interval(values) or (None, None)
+    deviation = float(values.std(ddof=1)) if len(values) > 1 else None
+    extremes = sorted(map(float, (values.min(), values.max())), reverse=mode == "max")
+    return dict(zip(names, (float(values.mean()), deviation, low, high, *extremes), strict=True))
 
 
-def _table(title: str, runs: Sequence[Run], lost: dict[str | None, int]) -> Table:
-    split: Literal["val", "test"] = "val" if any(run.test is None for run in runs) else "test"
-    by_setup: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        by_setup[run.setup].append(run)
-    settings, names = distinguish([json.loads(setup) for setup in by_setup], runs[0].model)
-    groups = [
-        Group(
-            name,
-            tuple(setting.values[index] for setting in settings),
-            tuple(sorted(members, key=lambda run: run.seed)),
-            len(members) + lost[setup],
-            split,
+def leaderboard(table: Table) -> Grid:
+    """Values and intervals of each group, best first where they are ranked."""
+    quantity = table.quantity
+    unit = " (%)" if is_fraction(quantity) else ""
+    named = (f"{split}/{quantity}{what}" for split in ("val", "test") for what in (unit, " 95 %"))
+    header = ("#", "group", "n", *named, "best", "worst", "parameters", "s/epoch")
+    rows: list[tuple[str, ...]] = []
+    for rank, group in enumerate(table.groups[:MAX_LISTED], 1):
+        n = len(group.runs)
+        spread = _spread(group.scores, table.mode)
+        rows.append(
+            (
+                str(rank) if table.ranked else "-",
+                group.name,
+                str(n) if n == group.asked else f"{n} of {group.asked}",
+                *_cells(_spread(group.val, table.mode), quantity),
+                *_cells(_spread(group.test, table.mode), quantity),
+                _bare(spread["best"], quantity),
+                _bare(spread["worst"], quantity),
+                f"{group.runs[0].parameters:,}",
+                f"{group.seconds_per_epoch:.2f}",
+            )
         )
-        for index, (name, (setup, members)) in enumerate(zip(names, by_setup.items(), strict=True))
-    ]
-    ranked = all(run.val is not None for run in runs)
-    sign = -1 if runs[0].mode == "max" else 1
-    groups.sort(key=lambda g: (sign * g.val.mean() if ranked else 0, *map(natural, g.values)))
-    first = runs[0]
-    return Table(title, first.quantity, first.mode, ranked, split, tuple(settings), tuple(groups))
+    title = "Leaderboard" if table.ranked else "Groups"
+    more = len(table.groups) - len(rows)
+    return Grid(title + (f" (and {more:,} more in compare.csv)" if more else ""), header, rows)
 
 
-def natural(value: str | None) -> tuple[bool, float, str]:
-    """A key to sort settings' values by: numbers by size, before texts."""
-    try:
-        return (False, float(value or ""), "")
-    except ValueError:
-        return (True, 0.0, value or "")
+def _cells(spread: dict[str, float | None], quantity: str) -> tuple[str, str]:
+    mean, low, high = _bare(spread["mean"], quantity), spread["low"], spread["high"]
+    if low is None or high is None:
+        return mean, "-"
+    return f"{mean} ± {_bare(spread['deviation'], quantity)}", span(Interval(low, high), quantity)
+
+
+def _bare(value: float | None, quantity: str) -> str:
+    return "-" if value is None else amount(value, quantity, unit=False)
+
+
+def effects(table: Table, found: Sequence[Effect]) -> Grid:
+    """What changing one setting does to the value that the groups are compared by."""
+    header = ("setting", f"difference in {table.split}/{table.quantity}", "95 %", "p (Holm)",
+              "pairs of groups", "n")  # fmt: skip
+    rows: list[tuple[str, ...]] = []
+    for effect in found[:MAX_LISTED]:
+        interval = effect.difference.interval()
+        rows.append(
+            (
+                f"{effect.setting}={effect.value} against {effect.against}",
+                amount(effect.difference.mean, table.quantity).replace("-", "\u2212"),
+                "-" if interval is None else span(interval, table.quantity),
+                "-" if effect.p is None else chance(effect.p),
+                str(effect.groups),
+                str(effect.difference.n),
+            )
+        )
+    return Grid("What each setting does, where nothing else differs", header, rows)

@@ -3,22 +3,30 @@
 import csv
 import io
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mnist_lab.comparison import answers, panels
-from mnist_lab.comparison.columns import Group, Table, natural
-from mnist_lab.metrics import significance
+from mnist_lab.comparison import panels
+from mnist_lab.comparison.answers import is_fraction
+from mnist_lab.comparison.gather import Run
+from mnist_lab.comparison.groups import Group, Table
+from mnist_lab.comparison.marks import Shown
+from mnist_lab.comparison.panels import Panel
+from mnist_lab.comparison.varied import Values, natural
+from mnist_lab.metrics.significance import t_interval
 
 MAX_HISTORY_BYTES = 1 << 26
 DPI = 150
 _SEPARATOR = " \u00b7 "
+
+History = NDArray[np.float64] | None
+"""A group's metric by epoch `(runs, epochs)`, NaN beyond a run's end; None where none is known."""
 
 
 class Picture(NamedTuple):
@@ -30,161 +38,136 @@ class Picture(NamedTuple):
     narrow: bytes
 
 
-def draw(table: Table, shown: Sequence[Group]) -> tuple[list[Picture], list[str]]:
+def draw(table: Table) -> tuple[list[Picture], list[str]]:
     """The figures of a table's first groups; which runs' curves are missing, and why."""
-    histories, missing = _histories(table, shown)
-    return [_picture(*each) for each in drawings(table, shown, histories)], missing
+    metric = f"{'val' if table.ranked else 'train'}/{table.quantity}"
+    missing: list[str] = []
+    histories = [_history(group, metric, missing) for group in table.shown]
+    pictures = []
+    for name, caption, drawn in drawings(table, histories):
+        contents = []
+        for width in (panels.WIDE, panels.NARROW):
+            file = io.BytesIO()
+            drawn(width=width).savefig(file, format="png", dpi=DPI)
+            contents.append(file.getvalue())
+        pictures.append(Picture(name, caption, *contents))
+    return pictures, missing
 
 
-def _histories(
-    table: Table, groups: Sequence[Group]
-) -> tuple[list[NDArray[np.float64] | None], list[str]]:
-    """Each group's metric by epoch `(runs, epochs)`, NaN beyond a run's end; what is missing."""
-    found: list[NDArray[np.float64] | None] = []
-    missing = []
-    split = "val" if table.ranked else "train"
-    for group in groups:
-        rows = []
-        for run in group.runs:
-            path = run.folder / "metrics.csv"
-            try:
-                if path.stat().st_size > MAX_HISTORY_BYTES:
-                    raise ValueError("larger than any history")
-                with open(path, newline="", encoding="utf-8") as file:
-                    column = [row[f"{split}/{table.quantity}"] for row in csv.DictReader(file)]
-                if not column:
-                    raise ValueError("holds no epochs")
-                rows.append([float(cell) if cell else math.nan for cell in column])
-            except KeyError as error:
-                missing.append(f"Not among the curves: {path}: has no {error.args[0]}.")
-            except (OSError, ValueError, TypeError, csv.Error) as error:
-                missing.append(f"Not among the curves: {path}: {error}.")
-        cells = np.full((len(rows), max(map(len, rows), default=0)), math.nan)
-        for index, row in enumerate(rows):
-            cells[index, : len(row)] = row
-        found.append(cells if rows else None)
-    return found, missing
+def _history(group: Group, metric: str, missing: list[str]) -> History:
+    rows = []
+    for run in group.runs:
+        try:
+            rows.append(_by_epoch(run, metric))
+        except KeyError:
+            missing.append(f"Not among the curves: {run.folder / 'metrics.csv'}: has no {metric}.")
+        except (OSError, ValueError, TypeError, csv.Error) as error:
+            missing.append(f"Not among the curves: {run.folder / 'metrics.csv'}: {error}.")
+    if not rows:
+        return None
+    history = np.full((len(rows), max(map(len, rows))), math.nan)
+    for cells, row in zip(history, rows, strict=True):
+        cells[: len(row)] = row
+    return history
+
+
+def _by_epoch(run: Run, metric: str) -> list[float]:
+    path = run.folder / "metrics.csv"
+    if path.stat().st_size > MAX_HISTORY_BYTES:
+        raise ValueError("larger than any history")
+    with open(path, newline="", encoding="utf-8") as file:
+        column = [row[metric] for row in csv.DictReader(file)]
+    if not column:
+        raise ValueError("holds no epochs")
+    return [float(cell) if cell else math.nan for cell in column]
 
 
 def drawings(
-    table: Table, shown: Sequence[Group], histories: Sequence[NDArray[np.float64] | None]
+    table: Table, histories: Sequence[History]
 ) -> Iterator[tuple[str, str, Callable[..., Figure]]]:
     """Name and caption of each figure, and what draws it for a width in inches."""
-    percent = answers.is_fraction(table.quantity)
-    scale, unit = (100, " (%)") if percent else (1, "")
-    split = "test" if table.split == "test" else "validation"
-    label = f"{split} {table.quantity}{unit}"
-    names, title = _labels(table, shown)
-    # In legends groups stand by their values, not by rank.
-    order = sorted(range(len(shown)), key=lambda i: [*map(natural, shown[i].values)])
-    values = [scale * group.scores for group in shown]
-    ends = [significance.t_interval(each) for each in values]
+    groups = shown(table)
     yield (
         "groups",
-        f"{label}: single runs, mean, 95 % interval over seeds",
-        partial(panels.groups, names, values, ends, label, title),
+        f"{groups.label}: single runs, mean, 95 % interval over seeds",
+        partial(panels.groups, groups),
     )
     if len(table.settings) > 1:
         yield (
             "settings",
             "by setting: single runs and means; lines join groups that differ in this number alone",
-            partial(panels.settings, _panels(table, shown, scale), names, label, order, title),
+            partial(panels.settings, groups, _panels(table)),
         )
-    scaled = [None if each is None else scale * each for each in histories]
-    if any(each is not None for each in scaled):
-        split = "validation" if table.ranked else "training"
+    if any(history is not None for history in histories):
+        metric = f"{'validation' if table.ranked else 'training'} {table.quantity}"
+        scale, unit = _unit(table)
+        scaled = [None if history is None else scale * history for history in histories]
+        bands = [None if history is None or len(history) < 2 else
+                 np.array([t_interval(epoch) for epoch in history.T], dtype=float).T
+                 for history in scaled]  # fmt: skip
         yield (
             "curves",
-            f"{split} {table.quantity} by epoch: mean and 95 % interval over seeds",
-            partial(
-                panels.curves,
-                names,
-                scaled,
-                [None if each is None else _band(each) for each in scaled],
-                f"{split} {table.quantity}{unit}",
-                order,
-                title,
-            ),
+            f"{metric} by epoch: mean and 95 % interval over seeds",
+            partial(panels.curves, groups, scaled, bands, metric + unit),
         )
+    seconds = [float(np.mean([run.seconds for run in group.runs])) for group in table.shown]
+    parameters = [group.runs[0].parameters for group in table.shown]
     yield (
         "costs",
-        f"{label} against time and size",
-        partial(
-            panels.costs,
-            names,
-            [float(each.mean()) for each in values],
-            ends,
-            [float(np.mean([run.seconds for run in group.runs])) for group in shown],
-            [group.runs[0].parameters for group in shown],
-            label,
-            order,
-            title,
-        ),
+        f"{groups.label} against time and size",
+        partial(panels.costs, groups, seconds, parameters),
     )
     if table.split == "test":
+        recalls = [100 * np.mean([run.recalls for run in group.runs], axis=0)
+                   for group in table.shown]  # fmt: skip
         yield (
             "recalls",
             "mean recall of each class (%)",
-            partial(
-                panels.recalls,
-                names,
-                shown[0].runs[0].classes,
-                [100 * np.mean([run.recalls for run in group.runs], axis=0) for group in shown],
-                title,
-            ),
+            partial(panels.recalls, groups, table.groups[0].runs[0].classes, recalls),
         )
 
 
-def _labels(table: Table, shown: Sequence[Group]) -> tuple[list[str], str]:
-    """The groups by their values alone, and above them, once, what these are values of."""
-    labels = [_SEPARATOR.join(value or "-" for value in group.values) for group in shown]
-    if not table.settings or len(set(labels)) < len(labels):
-        return [group.name for group in shown], ""
-    return labels, _SEPARATOR.join(setting.name for setting in table.settings)
+def _unit(table: Table) -> tuple[int, str]:
+    return (100, " (%)") if is_fraction(table.quantity) else (1, "")
 
 
-def _picture(name: str, caption: str, drawn: Callable[..., Figure]) -> Picture:
-    contents = []
-    for width in (panels.WIDE, panels.NARROW):
-        file = io.BytesIO()
-        drawn(width=width).savefig(file, format="png", dpi=DPI)
-        contents.append(file.getvalue())
-    return Picture(name, caption, *contents)
+def shown(table: Table) -> Shown:
+    """A table's first groups as figures show them: by their values alone, unless two are alike."""
+    names = [_SEPARATOR.join(value or "-" for value in group.values) for group in table.shown]
+    title = _SEPARATOR.join(setting.name for setting in table.settings)
+    if not table.settings or len(set(names)) < len(names):
+        names, title = [group.name for group in table.shown], ""
+    scale, unit = _unit(table)
+    values = [scale * group.scores for group in table.shown]
+    return Shown(
+        names,
+        values,
+        intervals=[t_interval(runs) for runs in values],
+        label=f"{'test' if table.split == 'test' else 'validation'} {table.quantity}{unit}",
+        title=title,
+        # In legends groups stand by their values, not by rank.
+        order=sorted(range(len(names)), key=lambda i: [*map(natural, table.shown[i].values)]),
+    )
 
 
-def _band(
-    history: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    if len(history) < 2:
-        return None
-    ends = [significance.t_interval(epoch) for epoch in history.T]
-    low, high = np.array(ends, dtype=float).T
-    return low, high
-
-
-def _panels(
-    table: Table, shown: Sequence[Group], scale: int
-) -> dict[str, tuple[list[str], int, dict[str, list[tuple[int, int, NDArray[np.float64]]]]]]:
+def _panels(table: Table) -> dict[str, Panel]:
+    """A panel a setting; values without an order stand by their letters, after numbers."""
     panels = {}
     for place, setting in enumerate(table.settings):
-        found = {group.values[place] for group in shown} - {None}
-        values = sorted((value for value in found if value is not None), key=natural)
-        numbers = sum(not natural(value)[0] for value in values)
-        series: dict[tuple[str | None, ...], list[tuple[int, int, NDArray[np.float64]]]] = {}
-        common: dict[tuple[str | None, ...], str] = {}
-        others = [each.name for each in table.settings if each is not setting]
-        for index, group in enumerate(shown):
+        present = {group.values[place] for group in table.shown}
+        values = sorted((value for value in present if value is not None), key=natural)
+        series: dict[Values, list[tuple[int, int]]] = defaultdict(list)
+        for index, group in enumerate(table.shown):
             value = group.values[place]
             if value is not None:
-                key = group.values[:place] + group.values[place + 1 :]
-                parts = [each or "-" for each in key]
-                parts = [f"{others[0]}={parts[0]}"] if len(others) == 1 else parts
-                common[key] = _SEPARATOR.join(parts)
-                points = series.setdefault(key, [])
-                points.append((values.index(value), index, scale * group.scores))
-        told = {
-            common[key]: sorted(series[key], key=itemgetter(0))
-            for key in sorted(series, key=lambda each: [*map(natural, each)])
-        }
-        panels[setting.name] = values, numbers, told
+                common = group.values[:place] + group.values[place + 1 :]
+                series[common].append((values.index(value), index))
+        others = [other.name for other in table.settings if other is not setting]
+        prefix = f"{others[0]}=" if len(others) == 1 else ""
+        panels[setting.name] = Panel(
+            values,
+            sum(not natural(value)[0] for value in values),
+            {prefix + _SEPARATOR.join(value or "-" for value in common): sorted(series[common])
+             for common in sorted(series, key=lambda values: [*map(natural, values)])},
+        )  # fmt: skip
     return panels

@@ -6,20 +6,18 @@ from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
 from mnist_lab.comparison.answers import Told
-from mnist_lab.comparison.columns import Table
-from mnist_lab.comparison.drawing import DPI
+from mnist_lab.comparison.columns import Grid, columns
 from mnist_lab.comparison.gather import LeftOut
-from mnist_lab.comparison.page import Grid, Section, seconds_per_epoch
+from mnist_lab.comparison.groups import Table
+from mnist_lab.comparison.panels import NARROW, WIDE
+from mnist_lab.comparison.sections import Section
 from mnist_lab.comparison.varied import printable
-from mnist_lab.metrics import significance
 from mnist_lab.system.files import whole
 
 MIN_NAME = 18  # what a name is given on the console, at least, before columns are left out
@@ -32,28 +30,30 @@ def say(console: Console, sections: Sequence[Section], left_out: Sequence[LeftOu
         console.print(Text(f"\n{section.title}", style="bold"))
         for grid in section.grids:
             _say(console, grid)
-        for told in (section.answers, section.classes):
-            for line in [told.lead] * bool(told.lead) + [f"- {each}" for each in told.lines]:
-                console.print(Text(line))
+        for line in (*_lines(section.answers), *_lines(section.classes)):
+            console.print(Text(line))
         for line in section.notes:
             console.print(Text(line, style="dim"))
-    for line in left_out_lines(left_out):
+    for line in _lines(_left_out(left_out)):
         console.print(Text(line), soft_wrap=True)  # a folder's name stays in one piece
+
+
+def _lines(told: Told) -> list[str]:
+    return [told.lead] * bool(told.lead) + [f"- {line}" for line in told.lines]
 
 
 def _say(console: Console, grid: Grid) -> None:
     """A table's leading columns, as many as fit: numbers are never cut, names are wrapped."""
     shown = RichTable(title=Text(grid.title), title_justify="left")
     room = console.width - 1
-    named = grid.header.index("group") if "group" in grid.header else 0
     for place, name in enumerate(grid.header):
         longest = max(len(row[place]) for row in grid.rows)
         words = name.replace(" %", "_%").split()
-        width = min(longest, MIN_NAME) if place == named else max(longest, *map(len, words))
+        width = min(longest, MIN_NAME) if place == grid.named else max(longest, *map(len, words))
         room -= width + 3  # with its border
-        if room < 0 and place > named:
+        if room < 0 and place > grid.named:
             break
-        if place == named:
+        if place == grid.named:
             shown.add_column(Text(name), overflow="fold")
         else:
             shown.add_column(Text(name), justify="right", width=width)
@@ -66,16 +66,15 @@ def _say(console: Console, grid: Grid) -> None:
         console.print(Text(f"No room here for {more}: compare.html has them.", style="dim"))
 
 
-def left_out_lines(left_out: Sequence[LeftOut]) -> list[str]:
+def _left_out(left_out: Sequence[LeftOut]) -> Told:
     """Which runs count nowhere, and why."""
     if not left_out:
-        return []
+        return Told("", [])
     runs = "One run is" if len(left_out) == 1 else f"{len(left_out):,} runs are"
-    lines = [f"{runs} left out:"]
-    lines += [f"- {each.folder}: {each.reason}" for each in left_out[:MAX_LEFT_OUT]]
+    lines = [f"{run.folder}: {run.reason}" for run in left_out[:MAX_LEFT_OUT]]
     if len(left_out) > MAX_LEFT_OUT:
-        lines.append(f"- ... and {len(left_out) - MAX_LEFT_OUT:,} more")
-    return [printable(" ".join(line.split())) for line in lines]
+        lines.append(f"... and {len(left_out) - MAX_LEFT_OUT:,} more")
+    return Told(f"{runs} left out:", [printable(" ".join(line.split())) for line in lines])
 
 
 def write(
@@ -89,7 +88,10 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"compare.{suffix}" for suffix in ("csv", "md", "html")]
     with whole(paths[0], newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows(tables))
+        rows = columns(tables)
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
     with whole(paths[1], encoding="utf-8") as file:
         file.write(markdown(sections, left_out))
     with whole(paths[2], encoding="utf-8") as file:
@@ -101,39 +103,6 @@ def write(
             with whole(paths[-1], "wb") as file:
                 file.write(picture.png)
     return paths
-
-
-def rows(tables: Sequence[Table]) -> list[list[object]]:
-    """A row a group, with all digits, under one header; empty where there is nothing."""
-    keys = list(dict.fromkeys(setting.key for table in tables for setting in table.settings))
-    told = ("mean", "deviation", "low", "high", "best", "worst")
-    spreads = [f"{split} {what}" for split in ("val", "test") for what in told]
-    found: list[list[object]] = [
-        ["table", "rank", "group", *keys, "n", "left out", "quantity", *spreads,
-         "parameters", "seconds per epoch", "seconds"]
-    ]  # fmt: skip
-    for table in tables:
-        places = {setting.key: place for place, setting in enumerate(table.settings)}
-        for rank, group in enumerate(table.groups, 1):
-            values = [group.values[places[key]] if key in places else None for key in keys]
-            seconds = sum(run.seconds for run in group.runs) / len(group.runs)
-            found.append(
-                [printable(table.title), rank if table.ranked else None, group.name, *values,
-                 len(group.runs), group.asked - len(group.runs), table.quantity,
-                 *_spread(table, group.val), *_spread(table, group.test),
-                 group.runs[0].parameters, seconds_per_epoch(group), seconds]
-            )  # fmt: skip
-    return found
-
-
-def _spread(table: Table, values: NDArray[np.float64]) -> list[float | None]:
-    if not np.isfinite(values).all():
-        return [None] * 6
-    interval = significance.t_interval(values)
-    deviation = float(values.std(ddof=1)) if len(values) > 1 else None
-    ends = (float(values.max()), float(values.min()))
-    best, worst = ends if table.mode == "max" else reversed(ends)
-    return [float(values.mean()), deviation, *(interval or (None, None)), best, worst]
 
 
 def markdown(sections: Sequence[Section], left_out: Sequence[LeftOut]) -> str:
@@ -149,8 +118,7 @@ def markdown(sections: Sequence[Section], left_out: Sequence[LeftOut]) -> str:
             lines.append("")
         lines += _list(section.classes)
         lines += [f"{_marked(line)}  " for line in section.notes] + [""]
-    lines += [f"{'- ' * (n > 0)}{_marked(line.removeprefix('- '))}" + "\n" * (n == 0)
-              for n, line in enumerate(left_out_lines(left_out))]  # fmt: skip
+    lines += _list(_left_out(left_out))
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -174,11 +142,6 @@ def page(sections: Sequence[Section], left_out: Sequence[LeftOut]) -> str:
     )  # fmt: skip
     environment.filters["data"] = lambda png: f"data:image/png;base64,{b64encode(png).decode()}"
     # A hundred pixels of the page for an inch: a figure's text is as large as the page's.
-    environment.filters["width"] = lambda png: round(_dots(png) * 100 / DPI)
+    widths = {"wide": round(100 * WIDE), "narrow": round(100 * NARROW)}
     template = environment.get_template("compare.html.jinja")
-    return template.render(sections=sections, left_out=left_out_lines(left_out))
-
-
-def _dots(png: bytes) -> int:
-    """The width that stands at the head of a PNG."""
-    return int.from_bytes(png[16:20], "big")
+    return template.render(sections=sections, left_out=_left_out(left_out), **widths)

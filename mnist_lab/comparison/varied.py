@@ -1,6 +1,7 @@
 """In which settings many configurations differ, and what to call each of them by that."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,9 @@ from mnist_lab.settings.roles import whole_numbers
 
 MAX_LENGTH = 40  # of a value, as it is shown
 
+Values = tuple[str | None, ...]
+"""Of one setting by configuration, or of one configuration by setting; None where it has none."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -19,51 +23,51 @@ class Setting:
     Attributes:
         key: as it is set: `model.norm`; for a choice of a class `optimizer`, `model`.
         name: the key, short where that is clear: `norm`.
-        values: one a configuration, as they are shown; None where it has no such setting.
         along: keys of settings that change whenever this one does: their effects are one. They
             have the first one's key as their `leader`.
     """
 
     key: str
     name: str
-    values: tuple[str | None, ...]
     along: tuple[str, ...] = ()
     leader: str | None = None
 
 
 def distinguish(
     configs: Sequence[Mapping[str, Any]], alone: str
-) -> tuple[list[Setting], list[str]]:
-    """The settings in which nested configurations differ, and a name for each by them.
+) -> tuple[list[Setting], list[Values], list[str]]:
+    """The settings in which nested configurations differ; each one's values of them, and its name.
 
     What follows from the choice of a class (its own settings) is not told again, nor what an
     interpolation repeats. A single configuration is called `alone`.
     """
-    columns = _columns([_flat(each) for each in _by_choice(configs)])
+    columns = _columns([_flat(config) for config in _by_choice(configs)])
     leaders = _leaders(columns)
-    leader_of = {key: leader for leader, along in leaders.items() for key in along}
-    keys = [key for key in columns if key in leaders or key in leader_of]
-    short = [_short(key) for key in keys]
-    settings = [
-        Setting(
-            _key(key),
-            name if short.count(name) == 1 else _key(key),
-            _shown(key, columns[key]),
-            tuple(map(_key, leaders.get(key, ()))),
-            _key(leader_of[key]) if key in leader_of else None,
-        )
-        for key, name in zip(keys, short, strict=True)
-    ]
+    short = Counter(_key(key).rpartition(".")[2] for key in leaders)
+    settings = []
+    for key, leader in leaders.items():
+        name = _key(key).rpartition(".")[2]
+        along = [_key(k) for k, first in leaders.items() if first == key != k]
+        settings.append(Setting(_key(key), name if short[name] == 1 else _key(key), tuple(along),
+                                None if leader == key else _key(leader)))  # fmt: skip
+    shown = [_shown(key, columns[key]) for key in leaders]
+    rows = [tuple(column[index] for column in shown) for index in range(len(configs))]
     names: list[str] = []
-    for index in range(len(configs)):
-        parts = ((s.name, s.values[index]) for s in settings)
-        name = " ".join(f"{name}={value}" for name, value in parts if value is not None) or alone
-        names.append(name)
-    counts = dict.fromkeys(names, 0)
-    for index, name in enumerate(names):  # values that are shown alike, as 1 and "1" are
-        counts[name] += 1
-        names[index] += f" ({counts[name]})" if counts[name] > 1 else ""
-    return settings, names
+    often: Counter[str] = Counter()
+    for row in rows:
+        parts = zip(settings, row, strict=True)
+        name = " ".join(f"{s.name}={value}" for s, value in parts if value is not None) or alone
+        often[name] += 1  # values that are shown alike, as 1 and "1" are
+        names.append(f"{name} ({often[name]})" if often[name] > 1 else name)
+    return settings, rows, names
+
+
+def natural(value: str | None) -> tuple[bool, float, str]:
+    """A key to sort values of settings by: numbers by size, before texts."""
+    try:
+        return (False, float(value or ""), "")
+    except ValueError:
+        return (True, 0.0, value or "")
 
 
 # Groups of `conf/`, and where an interpolation repeats them.
@@ -103,7 +107,7 @@ def _flat(nested: Mapping[str, Any], path: str = "") -> dict[str, str]:
     return flat
 
 
-def _columns(flats: Sequence[dict[str, str]]) -> dict[str, tuple[str | None, ...]]:
+def _columns(flats: Sequence[dict[str, str]]) -> dict[str, Values]:
     """The keys whose values differ; the choice of no class is a class's name like any other."""
     chosen = {key.removesuffix("._target_") for flat in flats for key in flat
               if key.endswith("._target_")}  # fmt: skip
@@ -123,36 +127,29 @@ def _is_choice(key: str) -> bool:
     return key == "model.name" or key.endswith("._target_")
 
 
-def _leaders(columns: Mapping[str, tuple[str | None, ...]]) -> dict[str, list[str]]:
-    """Keys that tell the configurations apart, and those that change exactly along with each."""
-    leaders: dict[str, list[str]] = {}
-    patterns: dict[tuple[int, ...], list[str]] = {}
+def _leaders(columns: Mapping[str, Values]) -> dict[str, str]:
+    """Keys that tell the configurations apart, each with the first that changes whenever it does.
+
+    That is itself, unless an earlier one divides the configurations in the same way.
+    """
+    leaders: dict[str, str] = {}
+    first: dict[tuple[int, ...], str] = {}
     for key, column in columns.items():
-        kept = [each for alike in patterns.values() for each in alike]
-        if any(_follows(key, column, choice, columns[choice]) for choice in kept):
+        if any(_follows(key, column, known, columns[known]) for known in leaders):
             continue
+        if any(_same_name(known, key) and columns[known] == column for known in leaders):
+            continue  # what an interpolation repeats
         numbers: dict[str | None, int] = {}
         pattern = tuple(numbers.setdefault(value, len(numbers)) for value in column)
-        alike = patterns.setdefault(pattern, [])
-        if any(_same_name(known, key) and columns[known] == column for known in alike):
-            continue  # what an interpolation repeats
-        alike.append(key)
-        if len(alike) == 1:
-            leaders[key] = []
-        else:
-            leaders[alike[0]].append(key)
+        leaders[key] = first.setdefault(pattern, key)
     return leaders
 
 
-def _follows(
-    key: str, column: Sequence[str | None], choice: str, chosen: Sequence[str | None]
-) -> bool:
+def _follows(key: str, column: Values, choice: str, chosen: Values) -> bool:
     # `model.optimizer` repeats `optimizer`: what follows from the one follows in the other.
-    group = choice.rpartition(".")[0]
-    within = f".{key}".find(f".{group}.") >= 0
     return (
         _is_choice(choice)
-        and within
+        and f".{choice.rpartition('.')[0]}." in f".{key}"
         and len(set(zip(chosen, column, strict=True))) == len(set(chosen))
     )
 
@@ -165,11 +162,7 @@ def _key(key: str) -> str:
     return key.rpartition(".")[0] if _is_choice(key) else key
 
 
-def _short(key: str) -> str:
-    return _key(key).rpartition(".")[2]
-
-
-def _shown(key: str, column: Sequence[str | None]) -> tuple[str | None, ...]:
+def _shown(key: str, column: Values) -> Values:
     """Values without quotes, classes without their modules unless two share a name."""
     plain = {value: _text(value) for value in column if value is not None}
     if _is_choice(key):

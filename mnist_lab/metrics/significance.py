@@ -1,12 +1,11 @@
 """What repeated runs can say: intervals, differences, corrections. Arrays in, numbers out."""
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
 LEVEL = 0.05
@@ -64,18 +63,6 @@ class Difference:
         return self.error * _noncentrality(self.freedom, level)
 
 
-class Extremes(NamedTuple):
-    """The columns with the highest and the lowest mean, and their difference.
-
-    `p` is that of one test among all pairs, as any two could have been the extremes (Bonferroni).
-    """
-
-    best: int
-    worst: int
-    difference: Difference
-    p: float | None
-
-
 def t_interval(values: ArrayLike) -> Interval | None:
     """Student's interval of the mean of a normal sample; None for a single value."""
     sample = np.asarray(values, dtype=float)
@@ -90,42 +77,56 @@ def paired(first: ArrayLike, second: ArrayLike) -> Difference:
     """Student's comparison of paired samples `(n,)`."""
     differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
     n = len(differences)
-    error = float(differences.std(ddof=1) / np.sqrt(n)) if n > 1 else 0.0
-    return _difference(differences.mean(), n, error, n - 1, first, second, paired=True)
+    variance = differences.var(ddof=1) / n if n > 1 else 0.0
+    error = _beyond_rounding(variance, first, second)
+    return Difference(float(differences.mean()), n, True, error, n - 1)
 
 
 def welch(first: ArrayLike, second: ArrayLike) -> Difference:
     """Welch's comparison of independent samples of unequal variance (Biometrika 34, 1947)."""
-    one, other = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
-    mean, n = one.mean() - other.mean(), min(len(one), len(other))
-    if n < 2:
-        return _difference(mean, n, 0.0, 0, one, other, paired=False)
-    parts = np.array([one.var(ddof=1) / len(one), other.var(ddof=1) / len(other)])
-    weights = (parts**2 / [len(one) - 1, len(other) - 1]).sum()
-    freedom = parts.sum() ** 2 / weights if weights else 0.0
-    return _difference(mean, n, np.sqrt(parts.sum()), freedom, one, other, paired=False)
+    samples = [np.asarray(sample, dtype=float) for sample in (first, second)]
+    mean = float(samples[0].mean() - samples[1].mean())
+    sizes = np.array([len(sample) for sample in samples])
+    if sizes.min() < 2:
+        return Difference(mean, int(sizes.min()), False, None, 0.0)
+    variances = np.array([sample.var(ddof=1) for sample in samples]) / sizes
+    weight = (variances**2 / (sizes - 1)).sum()
+    freedom = float(variances.sum() ** 2 / weight) if weight else 0.0
+    error = _beyond_rounding(variances.sum(), *samples)
+    return Difference(mean, int(sizes.min()), False, error, freedom)
+
+
+def _beyond_rounding(variance: float, *samples: ArrayLike) -> float | None:
+    """The standard error of this variance; None where rounding alone could make it."""
+    error, largest = float(np.sqrt(variance)), max(np.abs(sample).max() for sample in samples)
+    return error if error > _ROUNDING * largest else None
 
 
 def average(differences: Sequence[Difference]) -> Difference:
     """Of independent differences; degrees of freedom by Satterthwaite (Biometrics 2, 1946)."""
-    mean = float(np.mean([each.mean for each in differences]))
-    n, pairwise = min(each.n for each in differences), all(each.paired for each in differences)
-    errors = [each.error for each in differences]
+    mean = float(np.mean([difference.mean for difference in differences]))
+    n = min(difference.n for difference in differences)
+    pairwise = all(difference.paired for difference in differences)
+    errors = [difference.error for difference in differences]
     if None in errors:
         return Difference(mean, n, pairwise, None, 0.0)
     variances = np.array(errors, dtype=float) ** 2
-    freedom = variances.sum() ** 2 / (variances**2 / [each.freedom for each in differences]).sum()
+    weight = (variances**2 / [difference.freedom for difference in differences]).sum()
     error = float(np.sqrt(variances.sum())) / len(differences)
-    return Difference(mean, n, pairwise, error, float(freedom))
+    return Difference(mean, n, pairwise, error, float(variances.sum() ** 2 / weight))
 
 
-def holm(p: Sequence[float]) -> NDArray[np.float64]:
-    """The p-values of a family of tests, corrected (Holm, Scand. J. Statist. 6, 1979)."""
-    values = np.asarray(p, dtype=float)
-    order = np.argsort(values)
-    corrected = np.empty_like(values)
-    factors = np.arange(len(values), 0, -1)
-    corrected[order] = np.minimum(1, np.maximum.accumulate(values[order] * factors))
+def holm(p: Sequence[float | None]) -> list[float | None]:
+    """The p-values of a family of tests, corrected (Holm, Scand. J. Statist. 6, 1979).
+
+    None stands for what was not tested, and is not counted.
+    """
+    tested = sorted((value, place) for place, value in enumerate(p) if value is not None)
+    corrected: list[float | None] = [None] * len(p)
+    highest = 0.0
+    for rank, (value, place) in enumerate(tested):
+        highest = max(highest, min(1.0, value * (len(tested) - rank)))
+        corrected[place] = highest
     return corrected
 
 
@@ -146,30 +147,10 @@ def wilson(successes: float, n: int) -> Interval:
     return Interval(max(0.0, float(middle - half)), min(1.0, float(middle + half)))
 
 
-def extremes(values: ArrayLike) -> Extremes:
-    """The extreme columns of `(runs, K)`, compared run by run."""
-    table = np.asarray(values, dtype=float)
-    means = table.mean(0)
-    best, worst = int(means.argmax()), int(means.argmin())
-    found = paired(table[:, best], table[:, worst])
-    pairs = table.shape[1] * (table.shape[1] - 1) // 2
-    return Extremes(best, worst, found, None if found.p is None else min(1.0, found.p * pairs))
-
-
-def _difference(
-    mean: float, n: int, error: float, freedom: float, *samples: ArrayLike, paired: bool
-) -> Difference:
-    scale = max(float(np.abs(sample).max()) for sample in samples)
-    spread = float(error) if error > _ROUNDING * scale else None
-    return Difference(float(mean), n, paired, spread, float(freedom))
-
-
-@functools.lru_cache(4096)
 def _t_quantile(freedom: float, level: float) -> float:
     return float(special.stdtrit(freedom, 1 - level / 2))
 
 
-@functools.lru_cache(4096)
 def _noncentrality(freedom: float, level: float) -> float:
     """Of the t distribution that exceeds the two-sided test's bound with probability `POWER`.
 
@@ -177,18 +158,12 @@ def _noncentrality(freedom: float, level: float) -> float:
     the quantiles of the latter. (scipy's inverse doesn't return for few degrees of freedom.) A
     significant difference of the wrong sign, with a probability below 1e-4, isn't counted.
     """
-    nodes, weights = _nodes()
+    nodes, weights = special.roots_legendre(200)
     chi = np.sqrt(special.chdtri(freedom, (1 - nodes) / 2) / freedom)
     bounds = _t_quantile(freedom, level) * chi
     low, high = 0.0, float(bounds.max()) + 10
     while high - low > 1e-9 * high:
         middle = (low + high) / 2
-        power = float(weights @ special.ndtr(middle - bounds)) / 2
+        power = weights @ special.ndtr(middle - bounds) / 2
         low, high = (low, middle) if power > POWER else (middle, high)
     return high
-
-
-@functools.cache
-def _nodes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    nodes, weights = np.polynomial.legendre.leggauss(200)
-    return nodes, weights

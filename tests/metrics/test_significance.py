@@ -93,8 +93,8 @@ def test_smallest_difference_ends_where_a_thousand_tests_share_two_seeds():
 def test_holm_gives_what_is_published():
     # R's p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")
     assert significance.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert significance.holm([0.7, 0.6]) == pytest.approx([1, 1])
-    assert significance.holm([]).tolist() == []
+    assert significance.holm([0.7, None, 0.6]) == [1, None, 1]
+    assert significance.holm([]) == []
 
 
 @pytest.mark.parametrize("alone", [(0, 0), (1, 8), (5, 5), (13, 2), (0, 4), (400, 520)])
@@ -120,12 +120,3 @@ def test_wilson_agrees_with_scipy(successes):
 
 def test_of_no_images_wilson_says_nothing():
     assert significance.wilson(0, 0) == (0, 1)
-
-
-def test_extremes_are_judged_among_all_pairs():
-    recalls = np.array([[0.9, 0.99, 0.95], [0.88, 0.98, 0.97], [0.91, 0.985, 0.96]])
-    best, worst, difference, p = significance.extremes(recalls)
-    assert (best, worst) == (1, 0)
-    theirs = stats.ttest_rel(recalls[:, 1], recalls[:, 0])
-    assert difference.p == pytest.approx(theirs.pvalue)
-    assert p == pytest.approx(3 * theirs.pvalue)

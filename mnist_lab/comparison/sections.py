@@ -1,0 +1,79 @@
+"""What a comparison tells of each table of runs: notes, answers, tables, figures."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mnist_lab.comparison import answers, differences
+from mnist_lab.comparison.answers import Told
+from mnist_lab.comparison.columns import Grid, effects, leaderboard
+from mnist_lab.comparison.drawing import Picture, draw
+from mnist_lab.comparison.groups import MAX_SHOWN, Table
+from mnist_lab.comparison.varied import printable
+
+
+@dataclass(frozen=True)
+class Section:
+    """All that is told of one table of runs."""
+
+    title: str
+    notes: list[str]
+    answers: Told
+    grids: list[Grid]
+    classes: Told
+    pictures: list[Picture]
+
+    @classmethod
+    def of(cls, table: Table) -> "Section":
+        """The statistics of a table of runs, in words, tables and figures."""
+        grids = [leaderboard(table)]
+        if len(table.settings) > 1:
+            grids.append(effects(table, differences.effects(table)))
+        pictures, missing = draw(table)
+        return cls(
+            title=printable(table.title),
+            notes=[printable(line) for line in (*notes(table), *missing)],
+            answers=_printable(answers.comparisons(table, differences.compare(table))),
+            grids=[grid for grid in grids if grid.rows],
+            classes=_printable(answers.classes(table.shown)),
+            pictures=pictures,
+        )
+
+
+def _printable(told: Told) -> Told:
+    return Told(printable(told.lead), [printable(line) for line in told.lines])
+
+
+def notes(table: Table) -> Iterator[str]:
+    metric = table.quantity
+    better = "highest" if table.mode == "max" else "lowest"
+    if table.split == "val":
+        yield (
+            f"Ranked by the mean of val/{metric}, {better} first. Not all runs were tested, so "
+            f"answers are about val/{metric}, too; the best of many looks better than it is."
+        )
+    elif table.ranked:
+        yield (
+            f"Ranked by the mean of val/{metric}, {better} first. Answers are about "
+            f"test/{metric}: each group against the first, which validation chose."
+        )
+    else:
+        yield (
+            "Nothing was kept for validation, so nothing is ranked (by test it would be chosen on "
+            f"test): groups stand in the order of their settings, and answers about test/{metric} "
+            "compare each with the first."
+        )
+    yield (
+        "n counts seeds. Intervals are Student's, 95 %, over seeds, each by itself; p-values are "
+        "corrected by Holm where there are several; the smallest difference is what would be "
+        "found 4 times in 5."
+    )
+    for setting in table.settings:
+        if setting.along:
+            along = ", ".join(setting.along)
+            yield f"With {setting.key} {along} changes: their effects are one."
+    runs = [run for group in table.groups for run in group.runs]
+    for what in ("device", "version"):
+        if len(names := sorted({getattr(run, what) for run in runs})) > 1:
+            yield f"These runs are of different {what}s: {', '.join(names)}."
+    if len(table.groups) > MAX_SHOWN:
+        yield f"Figures and sentences show the first {MAX_SHOWN} groups."
