@@ -15,7 +15,7 @@ from mnist_lab import FileOrSettingError
 from mnist_lab.metrics.significance import wilson
 from mnist_lab.models import Classifier
 from mnist_lab.runs import trained
-from mnist_lab.runs.folder import read_result
+from mnist_lab.runs.result import Result
 
 
 class ExportError(FileOrSettingError):
@@ -55,31 +55,36 @@ def handed(checkpoint: str, trust: Sequence[str] = ()) -> Handed:
         shape = (channels, height, width)
     path = Path(checkpoint)
     path = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
-    result = read_result(path.parent.parent) if path.parent.name == "checkpoints" else None
-    result = result or {}
-    accuracy, count = None, None
-    if path.name == "best.ckpt" and result:  # what is tested is the best epoch's
-        accuracy = result["metrics"].get("test/accuracy")
-        scores = (result.get("per_class") or {}).values()
-        count = sum(score.get("support") or 0 for score in scores) or None
-    interval = None
-    if accuracy is not None and count is not None:
-        interval = list(wilson(round(accuracy * count), count))
-    commit = result.get("git") or {}
+    result = Result.read(path.parent.parent) if path.parent.name == "checkpoints" else None
     facts = {
-        "model": result.get("model") or model.name,
-        "dataset": result.get("dataset") or (network.data or {}).get("name"),
+        "model": model.name,
+        "dataset": (network.data or {}).get("name"),
         "classes": network.classes,
-        "test_accuracy": accuracy,
-        "test_accuracy_interval": interval,
-        "test_images": count,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "seed": result.get("seed"),
-        "commit": commit.get("commit"),
-        "versions": result.get("versions"),
         "checkpoint_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        **(_of_run(result, path.name == "best.ckpt") if result else {}),
     }
     return Handed(checkpoint, model, network.classes, shape, network.data, facts)
+
+
+def _of_run(result: Result, best: bool) -> dict[str, Any]:
+    """What a run says of its network; of the best epoch's also how it did on the test split."""
+    facts: dict[str, Any] = {
+        "model": result.model,
+        "seed": result.seed,
+        "commit": result.git.commit if result.git else None,
+        "versions": result.versions,
+    }
+    accuracy = result.metrics.get("test/accuracy")
+    if best and accuracy is not None and result.per_class:
+        count = sum(scores.support for scores in result.per_class.values())
+        interval = wilson(round(accuracy * count), count)
+        facts |= {
+            "test_accuracy": accuracy,
+            "test_accuracy_interval": list(interval),
+            "test_images": count,
+        }
+    return facts
 
 
 def program_of(network: Handed) -> ExportedProgram:
