@@ -18,12 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from mnist_lab.settings.conf import GROUPS
+from mnist_lab.settings.roles import Role, role_of
 from mnist_lab.settings.signatures import ConfigError, hint, settings_of
 
-_PATHS = {
-    *("checkpoint", "input", "output", "runs", "resume", "init_from"),
-    *("data.root", "data.mirror", "hydra.run.dir", "hydra.sweep.dir"),
-}
 _LISTS = {"checkpoint", "runs"}  # which may be several paths, [PATH,PATH]
 _SWEEP = {"-m", "--multirun"}
 # Groups whose files set something of those that describe an object.
@@ -41,7 +38,7 @@ def quote_paths(arguments: Sequence[str]) -> list[str]:
     for argument in arguments:
         key, _, value = argument.partition("=")
         name = key.lstrip("+")
-        if name in _PATHS:
+        if Role.PLACE in role_of(name):
             choices = sweep and not name.startswith("hydra.")
             argument = f"{key}={_quoted(value, several=name in _LISTS, choices=choices)}"
         made.append(argument)

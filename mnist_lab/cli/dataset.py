@@ -10,13 +10,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from mnist_lab import FileOrSettingError
 from mnist_lab.settings import signatures
-from mnist_lab.settings.roles import INCIDENTAL
+from mnist_lab.settings.roles import Role, incidental, keys
 
 if TYPE_CHECKING:
     from mnist_lab.data import DataModule
     from mnist_lab.runs.trained import Trained
 
-_SPLIT = ("val_size", "train_size", "split_seed")  # what a division into train and val goes by
+_SPLIT = [key.removeprefix("data.") for key in keys(Role.SPLIT)]
 
 
 def dataset(members: Sequence["Trained"], split: str) -> tuple["DataModule", dict[str, Any] | None]:
@@ -91,7 +91,7 @@ def _use_root(cfg: DictConfig, roots: list[Any]) -> None:
 
     Of other datasets a checkpoint doesn't say where their files are fetched to.
     """
-    if not roots or "root" in INCIDENTAL.get(cfg.data.source._target_, ()):
+    if not roots or "root" in incidental(cfg.data.source._target_):
         return
     root = roots[0]
     if any(other != root for other in roots):

@@ -16,13 +16,10 @@ from typing import Any, NamedTuple
 from mnist_lab import FileOrSettingError
 from mnist_lab.runs import folder
 from mnist_lab.runs.result import Result
-from mnist_lab.settings.roles import MODES, influential
+from mnist_lab.settings.identity import influential
+from mnist_lab.settings.roles import MODES, Role, keys
 
-COMPARABLE = (
-    *(("data", key) for key in ("_target_", "source", "root", "val_size", "split_seed")),
-    *(("trainer", f"limit_{split}_batches") for split in ("val", "test")),
-    ("trainer", "overfit_batches"),
-)
+COMPARABLE = [tuple(key.split(".")) for key in keys(Role.DATA)]
 """What images are validated and tested on: values of different ones are never put together."""
 
 _MAX = 1e12  # of any value that is averaged

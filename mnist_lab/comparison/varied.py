@@ -8,7 +8,8 @@ from typing import Any
 
 from mnist_lab.reports.figures.style import shortened
 from mnist_lab.settings.changes import choices
-from mnist_lab.settings.roles import whole_numbers
+from mnist_lab.settings.identity import whole_numbers
+from mnist_lab.settings.signatures import PARTS
 
 MAX_LENGTH = 40  # of a value, as it is shown
 
@@ -70,20 +71,13 @@ def natural(value: str | None) -> tuple[bool, float, str]:
         return (True, 0.0, value or "")
 
 
-# Groups of `conf/`, and where an interpolation repeats them.
-_GROUPS = {"augment": "data", "optimizer": "model", "scheduler": "model"}
-
-
 def _by_choice(configs: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
     """With the names that `conf/` has for choices, where all configurations have one unchanged."""
-    for group, parent in _GROUPS.items():
+    for group in PARTS:
         known = {_json(whole_numbers(v)): name for name, v in choices(group).items()}
         names = [known.get(_json(each.get(group))) for each in configs]
         if None not in names:
-            configs = [
-                {**each, group: name, parent: {**each.get(parent, {}), group: name}}
-                for each, name in zip(configs, names, strict=True)
-            ]
+            configs = [{**each, group: name} for each, name in zip(configs, names, strict=True)]
     return configs
 
 

@@ -24,6 +24,7 @@ from mnist_lab.data import DataModule
 from mnist_lab.models import Classifier
 from mnist_lab.reports.projector import enlarged, seen, tiled, write_embedding
 from mnist_lab.runs.result import Result
+from mnist_lab.settings.roles import Role, keys
 from mnist_lab.training.ending import FinishedRun
 
 if TYPE_CHECKING:  # takes a while
@@ -169,7 +170,7 @@ class Dashboard(Callback):
 
 def settings(trainer: L.Trainer, model: Classifier, data: DataModule) -> dict[str, Any]:
     """What a run was built from, by the names that `conf/` has for it: plain values."""
-    sizes = {f"data.{k}": getattr(data, k) for k in ("batch_size", "train_size", "val_size")}
+    sizes = {key: getattr(data, key.removeprefix("data.")) for key in keys(Role.SHOWN, "data.")}
     return {
         "data": data.source.name,
         **sizes,

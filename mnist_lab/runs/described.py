@@ -48,13 +48,14 @@ def described(
         raise ConfigError(f"trainer: {error}") from error
     if "${" in text.replace("${folder}", ""):
         raise ConfigError("a text with ${ in it would be taken for an interpolation")
-    for group, target in (("data", type(data)), ("model", type(model))):
-        signatures.check(groups[group], target, f"{group}.")
+    for owner, target in (("data", type(data)), ("model", type(model))):
+        parts = {part: groups[part] for part, its in signatures.PARTS.items() if its == owner}
+        signatures.check({**groups[owner], **parts}, target, f"{owner}.")
 
     state = torch.get_rng_state()
     torch.default_generator.manual_seed(seed)
     try:
-        built = signatures.build({"data": groups["data"], "model": groups["model"]})
+        built = signatures.build(groups)
         drawn = torch.get_rng_state()
     finally:
         torch.set_rng_state(state)
@@ -88,16 +89,14 @@ def _same(one: Classifier, other: Classifier) -> bool:
 def _groups(data: DataModule, model: Classifier) -> dict[str, Any]:
     named = _settings_in_conf()
     shared = {key: value for key, value in vars(model).items() if key in Shared.__annotations__}
-    run = {"compile": model._compile, "optimizer": model._make_optimizer,
-           "scheduler": model._make_scheduler}  # fmt: skip
+    given = {**model.hparams, **shared, "compile": model._compile}
     of_data = _plain(data, "data", named)
-    of_model = _target(type(model), {**model.hparams, **shared, **run}, "model", named)
     return {
         "data": of_data,
-        "augment": of_data["augment"],
-        "model": of_model,
-        "optimizer": of_model["optimizer"],
-        "scheduler": of_model["scheduler"],
+        "augment": of_data.pop("augment", None),
+        "model": _target(type(model), given, "model", named),
+        "optimizer": _plain(model._make_optimizer, "optimizer", named),
+        "scheduler": _plain(model._make_scheduler, "scheduler", named),
     }
 
 

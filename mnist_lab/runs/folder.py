@@ -10,7 +10,10 @@ import yaml
 from filelock import FileLock, Timeout
 
 from mnist_lab import FileOrSettingError
-from mnist_lab.settings.roles import as_of_today, influential
+from mnist_lab.settings import roles
+from mnist_lab.settings.former import present
+from mnist_lab.settings.identity import influential
+from mnist_lab.settings.roles import Role
 from mnist_lab.system.files import left_behind, whole
 
 MAX_CONFIG_BYTES = 1 << 16
@@ -18,17 +21,6 @@ MAX_DEPTH = 30
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's where it is: 12 times as fast
 
-# What may be set beside `resume`, by key.
-CHANGEABLE = {
-    "trainer.max_epochs",
-    "checkpoint_every_n_steps",
-    "data.root",
-    "data.mirror",
-    "data.device",
-    "trainer.accelerator",
-    "trainer.devices",
-    "trainer.num_nodes",
-}
 # By which a folder without `config.yaml` is known to be in use for something else.
 _WRITTEN = ("result.json", "metrics.csv", "predictions.csv", "per_class.csv", "report.html",
             "figures", "checkpoints")  # fmt: skip
@@ -99,7 +91,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not (isinstance(content, dict) and all(isinstance(content.get(g), dict) for g in groups)):
         raise FolderError(f"{path}: not the configuration of a run")
     content.pop("defaults", None)  # not of the run, but of repeating it
-    return as_of_today(content)
+    return present(content)
 
 
 def longer(folder: Path, plain: Mapping[str, Any]) -> bool:
@@ -116,7 +108,7 @@ def refuse_others(
     """Only a run with these settings, or none, may be in a folder that it is to use.
 
     Args:
-        incidental: as `config.influential` takes it.
+        incidental: as `identity.influential` takes it.
 
     Raises:
         FolderError: the folder is that of another run, or holds files that a run would replace.
@@ -156,11 +148,12 @@ def continued(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
     plain = read_config(folder)
     trainer = plain["trainer"]
     epochs = trainer.get("max_epochs")
+    changeable = roles.keys(Role.CHANGEABLE)
     for key, value in changes.items():
-        if key not in CHANGEABLE:
+        if key not in changeable:
             raise FolderError(
                 f"{key}: cannot be set beside resume={folder}, which has its own settings; "
-                f"only these can: {', '.join(sorted(CHANGEABLE))}"
+                f"only these can: {', '.join(sorted(changeable))}"
             )
         group, _, name = key.rpartition(".")
         (plain[group] if group else plain)[name] = value

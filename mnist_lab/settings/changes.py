@@ -9,14 +9,8 @@ from typing import Any, cast
 from omegaconf import OmegaConf
 
 from mnist_lab.settings.conf import CONF, GROUPS
-from mnist_lab.settings.roles import whole_numbers
-
-# What `train.yaml` adds to a group: it stands elsewhere, or follows from the choice.
-_ADDED = {
-    "data": {"seed", "augment"},
-    "model": {"name", "num_classes", "optimizer", "scheduler"},
-}
-_NOT_SETTINGS = ("folder", "resume", "sweep", *GROUPS)
+from mnist_lab.settings.identity import whole_numbers
+from mnist_lab.settings.roles import ROLES, Role
 
 
 def changed(plain: Mapping[str, Any]) -> dict[str, str]:
@@ -32,14 +26,16 @@ def changed(plain: Mapping[str, Any]) -> dict[str, str]:
     for group in GROUPS:
         given = plain.get(group)
         if isinstance(given, Mapping):
-            given = {k: v for k, v in given.items() if k not in _ADDED.get(group, ())}
+            added = defaults.get(group, ())  # by train.yaml, to all choices alike
+            given = {k: v for k, v in given.items() if k not in added}
         beside = {name: dict(_differences(given, described, group))
                   for name, described in choices(group).items()}  # fmt: skip
         name = min(beside, key=lambda each: (len(beside[each]), each != chosen[group]))
         if name != chosen[group]:
             found[group] = name
         found |= beside[name]
-    rest = {key: value for key, value in plain.items() if key not in _NOT_SETTINGS}
+    rest = {key: value for key, value in plain.items()
+            if key not in GROUPS and ROLES.get(key) != Role.PLACE}  # fmt: skip
     known = {key: value for key, value in defaults.items() if key in rest}
     return found | dict(_differences(rest, known, ""))
 

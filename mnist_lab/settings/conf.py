@@ -12,7 +12,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from mnist_lab.settings.roles import as_of_today
+from mnist_lab.settings.former import present
 from mnist_lab.settings.signatures import ConfigError, build, check, hint, locate
 from mnist_lab.system.files import class_names
 
@@ -29,7 +29,7 @@ def to_plain(cfg: DictConfig) -> dict[str, Any]:
     """The configuration resolved to plain values, but for `${folder}`: so a run can be moved."""
     cfg = cfg.copy()
     cfg.folder = r"\${folder}"
-    return as_of_today(typing.cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True)))
+    return present(typing.cast(dict[str, Any], OmegaConf.to_container(cfg, resolve=True)))
 
 
 def in_folder(plain: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -1,30 +1,16 @@
-"""What each setting is for, and so which settings make two runs the same."""
+"""What each setting is for: one table, and what follows from it.
 
-import hashlib
-import json
+Imports nothing heavy.
+"""
+
 import typing
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping
+from enum import Flag, auto
+from typing import Literal
 
-from mnist_lab.settings.signatures import ConfigError, hint
+from mnist_lab.settings.signatures import ConfigError, hint, locate
 
 Mode = Literal["min", "max"]
-
-# What says where, on what and how talkatively a run happens, not what comes out of it.
-_WITHOUT_INFLUENCE = (
-    "folder",
-    "resume",
-    "trust",
-    "sweep",
-    "test",
-    "checkpoint_every_n_steps",
-    *(f"data.{key}" for key in ("root", "mirror", "device", "eval_batch_size")),
-    *(f"trainer.{key}" for key in ("default_root_dir", "accelerator", "devices", "num_nodes")),
-    *(f"trainer.{key}" for key in ("logger", "log_every_n_steps", "enable_progress_bar")),
-    "trainer.precision.accelerator",
-    *(f"trainer.callbacks.{key}" for key in ("console", "dashboard", "last")),
-    *(f"trainer.callbacks.{key}" for key in ("figures", "tables", "report")),
-)
 
 MODES: Mapping[str, Mode] = {
     "loss": "min",
@@ -35,63 +21,152 @@ MODES: Mapping[str, Mode] = {
 }
 """Whether less or more is better, by the names of what every classifier logs."""
 
-# Sources whose images are known by their checksums: what says only where to get them, as the class
-# itself says (`Source.incidental`). It stands here, too, for who can't wait for its import.
-INCIDENTAL: Mapping[str, tuple[str, ...]] = {
+
+class Role(Flag):
+    """What a setting is for; most are for several things."""
+
+    METHOD = auto()
+    """Decides what comes out: runs that differ in it are different runs."""
+    PLACE = auto()
+    """A path, an address or the name of a folder."""
+    DEVICE = auto()
+    """On what something is computed, and in what portions."""
+    TALK = auto()
+    """What is told, looked at, kept or allowed besides."""
+    SPLIT = auto()
+    """How images are divided: an evaluation takes it over from the checkpoint."""
+    DATA = auto()
+    """What images are validated and tested on: values of different ones are never compared."""
+    CHANGEABLE = auto()
+    """May be set beside `resume`."""
+    SHOWN = auto()
+    """A column of TensorBoard's HParams."""
+
+
+METHOD, PLACE, DEVICE, TALK, SPLIT, DATA, CHANGEABLE, SHOWN = Role
+
+ROLES: Mapping[str, Role] = {
+    # The root of train.yaml.
+    "seed": METHOD | SHOWN,
+    "monitor": METHOD,
+    "mode": METHOD,
+    "init_from": METHOD | PLACE,
+    "test": TALK,
+    "sweep": PLACE,
+    "resume": PLACE,
+    "folder": PLACE,
+    "trust": TALK,
+    "checkpoint_every_n_steps": TALK | CHANGEABLE,
+    "study": TALK,  # it is what they set that counts
+    "search": TALK,
+    # Objects whose settings are all alike: a new one needs no row.
+    "augment": METHOD | SHOWN,
+    "model": METHOD | SHOWN,
+    "optimizer": METHOD | SHOWN,
+    "scheduler": METHOD | SHOWN,
+    # The data.
+    "data._target_": METHOD | DATA,
+    "data.source": METHOD | DATA,  # but for what its class says, see `incidental`
+    "data.root": PLACE | DATA | CHANGEABLE,  # likewise
+    "data.mirror": PLACE | CHANGEABLE,
+    "data.batch_size": METHOD | SHOWN,
+    "data.train_size": METHOD | SPLIT | SHOWN,
+    "data.val_size": METHOD | SPLIT | DATA | SHOWN,
+    "data.split_seed": METHOD | SPLIT | DATA,
+    "data.augment": METHOD,
+    "data.seed": METHOD,
+    "data.eval_batch_size": DEVICE,
+    "data.device": DEVICE | CHANGEABLE,
+    # Lightning's Trainer: what isn't named decides, for all that is known here.
+    "trainer": METHOD,
+    "trainer.limit_val_batches": METHOD | DATA,
+    "trainer.limit_test_batches": METHOD | DATA,
+    "trainer.overfit_batches": METHOD | DATA,
+    "trainer.max_epochs": METHOD | CHANGEABLE | SHOWN,
+    "trainer.precision": METHOD | SHOWN,
+    "trainer.precision.accelerator": DEVICE,
+    "trainer.accelerator": DEVICE | CHANGEABLE,
+    "trainer.devices": DEVICE | CHANGEABLE,
+    "trainer.num_nodes": DEVICE | CHANGEABLE,
+    "trainer.default_root_dir": PLACE,
+    "trainer.log_every_n_steps": TALK,
+    "trainer.enable_progress_bar": TALK,
+    "trainer.logger": TALK,
+    "trainer.callbacks.console": TALK,
+    "trainer.callbacks.random_state": METHOD,
+    "trainer.callbacks.divergence": METHOD,
+    "trainer.callbacks.best": METHOD,
+    "trainer.callbacks.last": TALK,
+    "trainer.callbacks.early_stopping": METHOD,
+    "trainer.callbacks.dashboard": TALK,
+    "trainer.callbacks.figures": TALK,
+    "trainer.callbacks.tables": TALK,
+    "trainer.callbacks.report": TALK,
+    # The other commands.
+    "checkpoint": METHOD | PLACE,
+    "input": METHOD | PLACE,
+    "runs": METHOD | PLACE,
+    "output": PLACE,
+    "overwrite": TALK,
+    "format": TALK,
+    "device": DEVICE,
+    "batch_size": DEVICE,
+    "split": METHOD,
+    "tta": METHOD,
+    "inside": TALK,
+    "disputed": TALK,
+    "invert": METHOD,
+    "scale": METHOD,
+    "transpose": METHOD,
+    # Hydra's.
+    "hydra.run.dir": PLACE,
+    "hydra.sweep.dir": PLACE,
+}
+"""By a setting's key; what has no row of its own is what stands above it is."""
+
+_INCIDENTAL: Mapping[str, tuple[str, ...]] = {
     "mnist_lab.data.IDXSource": ("root", "urls"),
     "mnist_lab.data.Digits": ("root",),
 }
-
-# What files of runs and of users may still call by the name that it had before.
-_RENAMED = {
-    "mnist_lab.callbacks.Console": "mnist_lab.training.console.Console",
-    "mnist_lab.callbacks.History": "mnist_lab.training.history.History",
-    "mnist_lab.callbacks.as_list": "mnist_lab.training.trainer.as_list",
-    "mnist_lab.continuation.BestCheckpoint": "mnist_lab.training.best.BestCheckpoint",
-    "mnist_lab.continuation.Divergence": "mnist_lab.training.stopping.Divergence",
-    "mnist_lab.continuation.EarlyStopping": "mnist_lab.training.stopping.EarlyStopping",
-    "mnist_lab.continuation.LastCheckpoint": "mnist_lab.training.continuation.LastCheckpoint",
-    "mnist_lab.continuation.RandomState": "mnist_lab.training.continuation.RandomState",
-    "mnist_lab.dashboard.Board": "mnist_lab.reports.dashboard.Board",
-    "mnist_lab.dashboard.Dashboard": "mnist_lab.reports.dashboard.Dashboard",
-    "mnist_lab.run.precision": "mnist_lab.training.trainer.precision",
-}
-_FORMER = {new: old for old, new in _RENAMED.items()}
+"""What these say of themselves, for who can't wait for their import."""
 
 
-def with_present_names(settings: Any, names: Mapping[str, str] = _RENAMED) -> Any:
-    """A copy of nested plain values in which each `_target_` has the name that it has today."""
-    if isinstance(settings, Mapping):
-        copy = {key: with_present_names(value, names) for key, value in settings.items()}
-        if isinstance(copy.get("_target_"), str):
-            copy["_target_"] = names.get(copy["_target_"], copy["_target_"])
-        return copy
-    if isinstance(settings, list):
-        return [with_present_names(value, names) for value in settings]
-    return settings
+def role_of(key: str) -> Role:
+    """What a setting is for, or all of a group; one that nobody knows decides what comes out."""
+    while key not in ROLES and "." in key:
+        key = key.rpartition(".")[0]
+    return ROLES.get(key, Role.METHOD)
 
 
-# What every run did at its end before it was done by callbacks.
-_OF_EVERY_END = {
-    name: {"_target_": f"mnist_lab.reports.callbacks.{name.title()}"}
-    for name in ("figures", "tables", "report")
-}
+def keys(role: Role, below: str = "") -> list[str]:
+    """The settings that have this role, in the order of the table."""
+    return [key for key, roles in ROLES.items() if role in roles and key.startswith(below)]
 
 
-def as_of_today(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored or composed configuration as it would be written today.
+def without_influence(key: str, source: str | None = None) -> bool:
+    """Whether a setting (or all of a group) says nothing about the result.
 
-    Classes have their present names, and callbacks by name that were written down when figures,
-    tables and report were made without one have these, too.
+    Args:
+        source: the class of the dataset's source, where it is asked of `data.root`, too.
     """
-    trainer = settings.get("trainer")
-    if isinstance(trainer, Mapping) and isinstance(trainer.get("callbacks"), Mapping):
-        callbacks = trainer["callbacks"]
-        if callbacks.get("_target_") == "mnist_lab.callbacks.as_list":  # no longer written
-            trainer = {**trainer, "callbacks": {**_OF_EVERY_END, **callbacks}}
-            settings = {**settings, "trainer": trainer}
-    present: dict[str, Any] = with_present_names(settings)
-    return present
+    if key == "data.root" and source is not None:
+        return "root" in incidental(source)
+    return Role.METHOD not in role_of(key)
+
+
+def incidental(source: str, ask: bool = True) -> tuple[str, ...]:
+    """What doesn't identify the images of a source (`Source.incidental`), by its class's name.
+
+    Args:
+        ask: import the class, unless it is ours; else all of it counts.
+
+    Raises:
+        ConfigError: it cannot be imported.
+    """
+    if source in _INCIDENTAL or not ask:
+        return _INCIDENTAL.get(source, ())
+    names: tuple[str, ...] = getattr(locate(source, "data.source"), "incidental", ())
+    return names
 
 
 def mode_of(monitor: str, mode: str | None = None) -> Mode:
@@ -112,65 +187,3 @@ def mode_of(monitor: str, mode: str | None = None) -> Mode:
         better = "less" if known == "min" else "more"
         raise ConfigError(f"mode={mode}: of {monitor} {better} is better, and its name says so")
     return known or typing.cast(Mode, mode)
-
-
-def influential(
-    plain: Mapping[str, Any], incidental: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """What determines the result: all but paths, devices and loggers; 0.0 is told as 0.
-
-    Args:
-        incidental: the source's own word on what doesn't identify its images; without it, of a
-            source that isn't ours everything does.
-    """
-    kept: dict[str, Any] = whole_numbers(plain)
-    root = kept["data"].get("root")
-    source = kept["data"].get("source")
-    if not isinstance(source, dict):
-        source = {}
-    if incidental is None:
-        incidental = INCIDENTAL.get(str(source.get("_target_")), ())
-    for key in _WITHOUT_INFLUENCE:
-        *groups, name = key.split(".")
-        group: Any = kept
-        for each in groups:
-            group = group.get(each) if isinstance(group, dict) else None
-        if isinstance(group, dict):
-            group.pop(name, None)
-    for name in incidental:
-        source.pop(name, None)
-    if "root" not in incidental:
-        kept["data"]["root"] = root
-    return kept
-
-
-def whole_numbers(value: Any) -> Any:
-    """A copy of nested plain values, with whole floats as integers: both say the same."""
-    if isinstance(value, Mapping):
-        return {str(key): whole_numbers(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [whole_numbers(each) for each in value]
-    whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e15
-    return int(value) if whole else value
-
-
-def without_influence(key: str, source: str | None = None) -> bool:
-    """Whether a setting (or all of a group) says nothing about the result.
-
-    Args:
-        source: the class of the dataset's source, where it is asked of `data.root`, too.
-    """
-    if key == "data.root" and source is not None and "root" not in INCIDENTAL.get(source, ()):
-        return False
-    without = ("study", "search", *_WITHOUT_INFLUENCE)
-    return any(f"{key}.".startswith(f"{each}.") for each in without)
-
-
-def fingerprint(plain: Mapping[str, Any], incidental: Sequence[str] | None = None) -> str:
-    """A hash of what determines the result, see `influential`.
-
-    It is made of the names that classes had at first, so that a run's hash never changes.
-    """
-    kept = with_present_names(influential(plain, incidental), _FORMER)
-    text = json.dumps(kept, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

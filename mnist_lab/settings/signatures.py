@@ -20,6 +20,9 @@ OWN = "a package of your own is allowed by trust=[PACKAGE]"
 """What is said where a file names a class that isn't trusted."""
 _INSTANTIATE_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
+PARTS: Mapping[str, str] = {"augment": "data", "optimizer": "model", "scheduler": "model"}
+"""What stands at a configuration's root, and the object beside it that `build` hands it to."""
+
 
 class ConfigError(FileOrSettingError):
     """A setting that doesn't fit; the text names the key, what came and what is allowed."""
@@ -47,16 +50,47 @@ def check(settings: Mapping[str, Any], target: Callable[..., Any], path: str = "
 
 
 def build(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Instantiate every `_target_`; a value that a constructor refuses is a `ConfigError`."""
+    """Instantiate every `_target_`, and hand over `PARTS`.
+
+    Raises:
+        ConfigError: a value that a constructor refuses.
+    """
     from hydra.errors import InstantiationException
     from hydra.utils import instantiate
 
-    try:
-        return typing.cast(dict[str, Any], instantiate(settings, _convert_="all"))
-    except InstantiationException as error:
-        key = str(error).rpartition("full_key: ")[2]
-        reason = error.__cause__ or error
-        raise ConfigError(f"{key}: {str(reason) or type(reason).__name__}") from error
+    built: dict[str, Any] = {}
+    for key in sorted(settings, key=lambda key: key not in PARTS):  # these first
+        described, parts = settings[key], {}
+        if key in PARTS.values() and "_target_" in described:
+            taken = settings_of(described["_target_"], key)
+            parts = {
+                part: built[part]
+                for part, owner in PARTS.items()
+                if owner == key and part in settings and part not in described
+                if taken is None or part in taken
+            }
+            described = {**described, "_partial_": True} if parts else described
+        try:
+            made = instantiate({key: described}, _convert_="all")[key]
+            built[key] = made(**parts) if parts else made
+        except Exception as error:  # whatever a constructor raises
+            reason: BaseException = error
+            if isinstance(error, InstantiationException):
+                key = str(error).rpartition("full_key: ")[2]
+                reason = error.__cause__ or error
+            text = str(reason) or type(reason).__name__
+            part, _, rest = text.partition(": ")
+            if part in parts:  # the model's word on its optimizer, say
+                raise ConfigError(f"{_blamed(part, settings[part], rest)}: {rest}") from error
+            raise ConfigError(f"{key}: {text}") from error
+    return built
+
+
+def _blamed(key: str, settings: Mapping[str, Any], reason: str) -> str:
+    """The one setting that has the value with which the reason ends, else all of them."""
+    value = reason.rpartition(" ")[2]
+    alike = [name for name, each in settings.items() if str(each) == value]
+    return f"{key}.{alike[0]}" if len(alike) == 1 else key
 
 
 def leave_out(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
@@ -80,6 +114,8 @@ def leave_out(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
         with open_dict(cfg):
             for name in out:
                 del node[name]
+        if known is not None:  # `build` hands over none of these
+            out += [part for part, owner in PARTS.items() if owner == group and part not in known]
         if out:
             told.append(f"{group}: {node._target_} takes no {', '.join(out)}: left out")
     return told

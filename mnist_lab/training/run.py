@@ -23,7 +23,7 @@ from mnist_lab.runs import folder as run_folder
 from mnist_lab.runs.described import described
 from mnist_lab.runs.result import Result, Seconds, git
 from mnist_lab.settings import signatures
-from mnist_lab.settings.roles import fingerprint
+from mnist_lab.settings.identity import fingerprint
 from mnist_lab.system.log import ConsoleHandler
 from mnist_lab.training import outcome
 from mnist_lab.training.checks import (

@@ -33,7 +33,13 @@ def test_a_job_is_named_by_what_determines_its_result(overrides, name):
     assert parsed.value() == f"outputs/sweeps/a/{name}"
 
 
-@pytest.mark.parametrize("source", ["mnist_lab.data.FolderSource", "theirs.Pictures"])
+class Unchecked:
+    """A source of one's own, that says nothing of its files."""
+
+
+@pytest.mark.parametrize(
+    "source", ["mnist_lab.data.FolderSource", "tests.cli.test_names.Unchecked"]
+)
 def test_a_folder_whose_files_nobody_has_checked_is_part_of_a_jobs_name(source):
     assert job_name(["data=folder", "data.root=pics"], source) == "data-folder_root-pics"
 

@@ -129,7 +129,7 @@ def test_a_failing_and_a_diverging_job_do_not_stop_the_others(lab_train, tmp_pat
         assert [row[0] for row in rows] == ["1", "-", "-"]
         assert "lr-0.05" in rows[0][1]
         reasons = {row[1].split("lr-")[1].split("_")[0]: row[-1] for row in rows if row[-1]}
-        assert reasons["-1"].startswith("failed: model: optimizer: Invalid learning rate: -1")
+        assert reasons["-1"].startswith("failed: optimizer.lr: Invalid learning rate: -1")
         assert reasons["1e+30"].startswith("diverged: the training loss is")
     assert len(list(tmp_path.glob("outputs/sweeps/s/*/checkpoints/best.ckpt"))) == 1
 

@@ -221,7 +221,7 @@ LATE = ("init_from=", "monitor=", "trainer.max_epochs=-1", "trainer.max_epochs=0
         ("model=null", "a group takes the name of a choice; mnist_lab.train --help lists them"),
         ("data=folder", "data.root: a value is missing"),
         ("model=lenett", "model=lenett: no such choice; did you mean lenet?"),
-        ("optimizer.lr=-1", "optimizer: Invalid learning rate: -1"),
+        ("optimizer.lr=-1", "optimizer.lr: Invalid learning rate: -1"),
         ("trainer.accelerator=abacus", "trainer: You selected an invalid accelerator name"),
         ("trainer.accelerator=cuda", "trainer: "),
         ("model.image_size=8", "model: image_size=8 is too small"),

@@ -1,24 +1,9 @@
 """In which settings a configuration differs from `conf/`."""
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import open_dict
 
-from mnist_lab.cli.names import register_resolvers
 from mnist_lab.settings import changes
-from mnist_lab.settings.conf import CONF, to_plain
-
-
-def plain(*overrides):
-    """What `config.yaml` of `python -m mnist_lab.train OVERRIDES` holds."""
-    register_resolvers()
-    with initialize_config_dir(CONF, version_base="1.3"):
-        cfg = compose("train", ["hydra.runtime.output_dir=x", *overrides], return_hydra_config=True)
-        HydraConfig.instance().set_config(cfg)
-        with open_dict(cfg):
-            del cfg["hydra"]
-        return to_plain(cfg)
+from tests.settings.composing import composed
 
 
 @pytest.mark.parametrize(
@@ -36,5 +21,5 @@ def plain(*overrides):
          {"data.batch_size": "32", "optimizer.fused": "left out"}),
     ],
 )  # fmt: skip
-def test_choices_and_values_that_were_changed(overrides, expected):
-    assert changes.changed(plain(*overrides)) == expected
+def test_choices_and_values_that_were_changed(overrides, expected, tmp_path):
+    assert changes.changed(composed(tmp_path, *overrides)) == expected

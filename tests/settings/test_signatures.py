@@ -1,6 +1,5 @@
 """Every shipped configuration composes and builds; settings are held against signatures."""
 
-import copy
 import itertools
 from collections.abc import Sequence
 from functools import partial
@@ -9,7 +8,6 @@ from typing import Literal, TypedDict, Unpack
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 from PIL import Image
@@ -17,28 +15,18 @@ from torch import zeros
 from torch.nn import Parameter
 from torch.optim import SGD
 
-from mnist_lab import data
 from mnist_lab.cli.names import job_name, register_resolvers
 from mnist_lab.data import RandomAffine
 from mnist_lab.settings import signatures
-from mnist_lab.settings.conf import CONF, MADE, in_folder, make, to_plain
-from mnist_lab.settings.roles import INCIDENTAL, fingerprint
+from mnist_lab.settings.conf import CONF, MADE, in_folder, make
+from mnist_lab.settings.identity import fingerprint
 from mnist_lab.settings.signatures import ConfigError
 from mnist_lab.training import run
+from tests.settings.composing import composed
 
 CONF = Path(CONF)
 GROUPS = ["data", "augment", "model", "optimizer", "scheduler", "trainer", "experiment"]
 CHOICES = [f"{g}={p.stem}" for g in GROUPS for p in sorted((CONF / g).glob("*.yaml"))]
-
-
-def composed(tmp_path, *overrides):
-    """What a run is built from, as plain values."""
-    register_resolvers()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("train", list(overrides), return_hydra_config=True)
-        cfg.hydra.runtime.output_dir = str(tmp_path)
-        HydraConfig.instance().set_config(cfg)
-        return to_plain(OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]))
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -147,61 +135,6 @@ def test_plain_configuration_names_its_folder_only_by_reference(tmp_path):
     moved = in_folder(plain, tmp_path / "second")
     assert moved["trainer"]["callbacks"]["best"]["folder"] == f"{tmp_path}/second"
     assert moved["folder"] == f"{tmp_path}/second"
-
-
-def test_fingerprint_is_of_what_determines_the_result(tmp_path):
-    def hash_of(*overrides):
-        return fingerprint(composed(tmp_path, *overrides))
-
-    plain = hash_of()
-    for same in ("data.root=/x", "data.mirror=/x", "data.device=cpu", "trainer.accelerator=cpu"):
-        assert hash_of(same) == plain, same
-    for other in ("seed=1", "optimizer.lr=0.1", "trainer.max_epochs=3", "data.val_size=100"):
-        assert hash_of(other) != plain, other
-
-
-def test_a_dataset_is_identified_by_what_its_source_says(tmp_path):
-    """Another address of the same files is the same dataset; a folder of unknown files isn't."""
-    plain = composed(tmp_path)
-    elsewhere = copy.deepcopy(plain)
-    elsewhere["data"]["source"]["urls"] = ["https://example.org/mnist"]
-    assert fingerprint(elsewhere) == fingerprint(plain)
-    other = copy.deepcopy(plain)
-    other["data"]["source"]["md5"]["train-images-idx3-ubyte.gz"] = "0" * 32
-    assert fingerprint(other) != fingerprint(plain)
-
-    class Pictures(data.Digits):
-        incidental = ("quality",)
-
-    theirs = copy.deepcopy(plain)
-    theirs["data"]["source"] = {"_target_": "theirs.Pictures", "quality": 3, "kind": "x"}
-    prints = set()
-    for key, value in (("root", "a"), ("root", "b"), ("quality", 4), ("kind", "y")):
-        changed = copy.deepcopy(theirs)
-        (changed["data"] if key == "root" else changed["data"]["source"])[key] = value
-        prints.add(fingerprint(changed, Pictures.incidental))
-    assert len(prints) == 4  # three of them with the folder of `theirs`, where quality is no matter
-    assert fingerprint(theirs, Pictures.incidental) in prints
-    assert fingerprint(theirs) not in prints  # its source was not asked: all of it counts
-
-
-def test_what_the_sources_say_of_themselves_is_what_is_known_without_importing_them():
-    said = {f"mnist_lab.data.{name}": getattr(data, name).incidental for name in data.__all__
-            if name.endswith("Source") or name == "Digits"}  # fmt: skip
-    assert {name: names for name, names in said.items() if names} == INCIDENTAL
-
-
-@pytest.mark.parametrize(
-    ("monitor", "mode"),
-    [("val/loss", "min"), ("val/accuracy", "max"), ("val/f1", "max"), ("val/recall", "max")],
-)
-def test_the_mode_follows_from_what_is_monitored(monitor, mode, tmp_path):
-    plain = composed(tmp_path, f"monitor={monitor}")
-    callbacks = plain["trainer"]["callbacks"]
-    told = [plain["mode"], callbacks["best"]["mode"], callbacks["early_stopping"]["mode"]]
-    assert told == [mode] * 3
-    explicit = composed(tmp_path, f"monitor={monitor}", f"mode={mode}")
-    assert fingerprint(explicit) == fingerprint(plain)
 
 
 class Common(TypedDict, total=False):

@@ -5,7 +5,8 @@ from pathlib import Path
 from lightning.pytorch.callbacks import Callback
 
 from mnist_lab.models import MLP
-from mnist_lab.settings.roles import as_of_today, fingerprint
+from mnist_lab.settings.former import present
+from mnist_lab.settings.identity import fingerprint
 from mnist_lab.training import run
 from mnist_lab.training.trainer import default_trainer
 from tests import documents
@@ -64,7 +65,7 @@ def test_the_callback_in_the_document(lab_train, tmp_path, monkeypatch):
 def test_what_was_stored_before_there_were_such_callbacks_gets_them():
     callbacks = {"_target_": "mnist_lab.callbacks.as_list", "dashboard": None, "tables": None}
     before = {"data": {}, "trainer": {"callbacks": callbacks}}
-    today = as_of_today(before)
+    today = present(before)
     assert today["trainer"]["callbacks"] == {
         "_target_": "mnist_lab.training.trainer.as_list",
         "figures": {"_target_": "mnist_lab.reports.callbacks.Figures"},
@@ -72,5 +73,5 @@ def test_what_was_stored_before_there_were_such_callbacks_gets_them():
         "dashboard": None,
         "tables": None,
     }
-    assert as_of_today(today) == today
+    assert present(today) == today
     assert fingerprint(today) == fingerprint(before)
