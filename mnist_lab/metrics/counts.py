@@ -1,26 +1,81 @@
-"""How good the predictions of an evaluated split are."""
+"""What predictions of labelled images come to: every metric that is counted of a split.
 
-from typing import NamedTuple
+A new one is a line in `MEANS` or `BY_CLASS`. It is then logged of validation and test, can be
+monitored, and stands in results, tables, reports and TensorBoard.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchmetrics import SumMetric
+from torchmetrics import Metric, MetricCollection, SumMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+MEANS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "loss": lambda logits, labels: functional.cross_entropy(logits, labels, reduction="sum"),
+}
+"""Means over images, by what a batch's logits `(N, K)` and labels `(N,)` add to their sum.
 
-class Scored(NamedTuple):
-    """Of all images of a split, in all processes."""
+Log-probabilities are logits, too.
+"""
 
-    means: dict[str, Tensor]
-    """Loss and accuracy, and precision, recall and f1 as `macro_means` has them."""
-    per_class: dict[str, Tensor]
-    """Precision, recall and f1 `(K,)`, on the CPU, as `by_class` has them."""
+BY_CLASS: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "precision": lambda hits, predicted, there: hits / predicted.clamp(min=1),
+    "recall": lambda hits, predicted, there: hits / there.clamp(min=1),
+    "f1": lambda hits, predicted, there: 2 * hits / (predicted + there).clamp(min=1),
+}
+"""Values `(K,)` by how many images of each class were recognised, were predicted, and there are."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """How good predictions are.
+
+    Attributes:
+        confusion: counts `(K, K)`, on the CPU; rows are the truth.
+        sums: over all images, by the names in `MEANS`.
+    """
+
     confusion: Tensor
-    """Counts `(K, K)`, on the CPU; rows are the truth."""
+    sums: dict[str, Tensor]
+
+    @cached_property
+    def by_class(self) -> dict[str, Tensor]:
+        """Values `(K,)` of each metric in `BY_CLASS`.
+
+        A class that is never predicted, or never right, has 0, as in scikit-learn; one that occurs
+        neither as truth nor as prediction has NaN: nothing can be said of it.
+        """
+        hits = self.confusion.diagonal().double()
+        predicted, there = self.confusion.sum(0), self.confusion.sum(1)
+        absent = predicted + there == 0
+        return {
+            name: metric(hits, predicted, there).masked_fill(absent, torch.nan)
+            for name, metric in BY_CLASS.items()
+        }
+
+    @cached_property
+    def means(self) -> dict[str, Tensor]:
+        """Every metric as one number.
+
+        Those by class are means over the classes that occur, each counting the same ("macro").
+        """
+        count = self.confusion.sum()
+        return {
+            **{name: total / count for name, total in self.sums.items()},
+            "accuracy": self.confusion.trace() / count,
+            **{name: values.nanmean().float() for name, values in self.by_class.items()},
+        }
 
 
-class Scores(nn.Module):
+METRICS = (*MEANS, "accuracy", *BY_CLASS)
+"""The names of all of them."""
+
+
+class Counter(nn.Module):
     """Counts up over batches, where the batches are."""
 
     def __init__(self, classes: int) -> None:
@@ -28,44 +83,21 @@ class Scores(nn.Module):
         # Would they validate their arguments, or look for NaN in a loss, the host would wait for a
         # GPU at every batch.
         self._confusion = MulticlassConfusionMatrix(classes, validate_args=False)
-        self._loss = SumMetric(nan_strategy="disable")
+        sums: dict[str, Metric | MetricCollection] = {
+            name: SumMetric(nan_strategy="disable") for name in MEANS
+        }
+        self._sums = MetricCollection(sums, compute_groups=False)  # no two of them are the same
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Take in a batch: logits `(N, K)` and labels `(N,)`."""
         self._confusion.update(logits.argmax(1), labels)
-        self._loss.update(functional.cross_entropy(logits, labels, reduction="sum"))
+        for name, metric in MEANS.items():
+            self._sums[name].update(metric(logits, labels))
 
-    def compute(self) -> Scored:
-        """What the batches come to; then counting begins anew."""
+    def compute(self) -> Scores:
+        """What the batches of all processes come to; then counting begins anew."""
         confusion = self._confusion.compute().cpu()
-        means = {
-            "loss": self._loss.compute() / confusion.sum(),
-            "accuracy": confusion.trace() / confusion.sum(),
-        }
+        sums = self._sums.compute()
         self._confusion.reset()
-        self._loss.reset()
-        per_class = by_class(confusion)
-        means |= {name: value.float() for name, value in macro_means(per_class).items()}
-        return Scored(means, per_class, confusion)
-
-
-def by_class(confusion: Tensor) -> dict[str, Tensor]:
-    """Precision, recall and f1 `(K,)` of counts `(K, K)` whose rows are the truth.
-
-    A class that is never predicted, or never right, has 0, as in scikit-learn; one that occurs
-    neither as truth nor as prediction has NaN: nothing can be said of it.
-    """
-    hits = confusion.diagonal().double()
-    given, there = confusion.sum(0), confusion.sum(1)
-    absent = given + there == 0
-    found = {
-        "precision": hits / given.clamp(min=1),
-        "recall": hits / there.clamp(min=1),
-        "f1": 2 * hits / (given + there).clamp(min=1),
-    }
-    return {name: values.masked_fill(absent, torch.nan) for name, values in found.items()}
-
-
-def macro_means(per_class: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Means over the classes that occur, each counting the same."""
-    return {name: values.nanmean() for name, values in per_class.items()}
+        self._sums.reset()
+        return Scores(confusion, {name: sums[name] for name in MEANS})

@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from mnist_lab import FileOrSettingError
-from mnist_lab.metrics.counts import by_class, macro_means
+from mnist_lab.metrics.calibration import calibration
+from mnist_lab.metrics.counts import MEANS, Scores
 from mnist_lab.metrics.significance import Interval, wilson
 
 
@@ -45,55 +45,56 @@ class Evaluation:
         return self.log_probabilities.argmax(1)
 
     @cached_property
-    def confusion(self) -> Tensor:
-        """Counts `(K, K)`; rows are the truth, columns the prediction."""
+    def scores(self) -> Scores:
+        """Every metric that is counted."""
         count = len(self.classes)
         pairs = self.labels * count + self.predictions
-        return torch.bincount(pairs, minlength=count**2).view(count, count)
+        confusion = torch.bincount(pairs, minlength=count**2).view(count, count)
+        return Scores(
+            confusion, {name: of(self.log_probabilities, self.labels) for name, of in MEANS.items()}
+        )
 
     @property
     def accuracy(self) -> float:
-        return int(self.confusion.trace()) / len(self.labels)
+        return int(self.scores.confusion.trace()) / len(self.labels)
 
     @property
     def interval(self) -> Interval:
         """Wilson's, of the accuracy, with 95 % confidence: how far another sample would differ."""
-        return wilson(int(self.confusion.trace()), len(self.labels))
+        return wilson(int(self.scores.confusion.trace()), len(self.labels))
 
     @property
     def loss(self) -> float:
         """Mean cross-entropy."""
-        return float(functional.nll_loss(self.log_probabilities, self.labels))
+        return float(self.scores.means["loss"])
 
     @property
-    def scores(self) -> dict[str, Tensor]:
-        """Precision, recall and f1 `(K,)` by class; NaN for one that occurs nowhere."""
-        return by_class(self.confusion)
+    def calibration_error(self) -> float:
+        """Expected calibration error in 15 bins, see `calibration`."""
+        return calibration(self.probabilities, self.labels).error
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Every metric as one number, the accuracy first."""
+        means = {name: shortest(value) for name, value in self.scores.means.items()}
+        error = shortest(self.calibration_error)
+        return {"accuracy": means.pop("accuracy"), **means, "calibration_error": error}
 
     @property
     def per_class(self) -> dict[str, dict[str, float | None]]:
-        """Precision, recall, f1 and support by the class's name; None as `scores` has NaN."""
-        columns = {key: values.tolist() for key, values in self.scores.items()}
-        support = self.confusion.sum(1).tolist()
+        """Precision, recall, f1 and support by the class's name.
+
+        None of one that occurs neither as truth nor as prediction.
+        """
+        columns = {name: values.tolist() for name, values in self.scores.by_class.items()}
+        support = self.scores.confusion.sum(1).tolist()
         return {
             name: {
-                **{key: _known(values[index]) for key, values in columns.items()},
+                **{metric: _known(values[index]) for metric, values in columns.items()},
                 "support": support[index],
             }
             for index, name in enumerate(self.classes)
         }
-
-    @property
-    def macro(self) -> dict[str, float]:
-        """Precision, recall and f1: means over the classes that occur, each counting the same."""
-        return {key: shortest(value) for key, value in macro_means(self.scores).items()}
-
-    @property
-    def calibration_error(self) -> float:
-        """Expected calibration error in 15 bins, see `figures.calibration`."""
-        from mnist_lab.metrics.calibration import calibration
-
-        return calibration(self.probabilities, self.labels).error
 
     def without(self, indices: Sequence[int]) -> "Evaluation":
         """The same but for these images."""

@@ -16,7 +16,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from mnist_lab import FileOrSettingError
-from mnist_lab.metrics.counts import Scores
+from mnist_lab.metrics.counts import METRICS, Counter, Scores
 from mnist_lab.metrics.evaluation import shortest
 from mnist_lab.metrics.tally import Tally
 from mnist_lab.models.layers import check_sizes
@@ -65,7 +65,7 @@ class Classifier(L.LightningModule):
             which takes the optimizer alone; stepped after every batch.
     """
 
-    metrics: ClassVar[tuple[str, ...]] = ("loss", "accuracy", "precision", "recall", "f1")
+    metrics: ClassVar[tuple[str, ...]] = METRICS
     """What it logs of validation, as `val/NAME`: what can be monitored."""
 
     network: nn.Module
@@ -113,11 +113,9 @@ class Classifier(L.LightningModule):
         self.example_input_array = pixel.expand(1, in_channels, 28, 28)  # takes no memory
 
         self._tally = Tally()
-        self._scores = nn.ModuleDict()  # by split, from setup on
-        self.confusion: dict[str, Tensor] = {}
-        """Counts `(K, K)` of the last evaluation by split; rows are the truth."""
-        self.per_class: dict[str, Tensor] = {}
-        """Precision, recall and f1 `(K,)` of the last evaluation."""
+        self._counters = nn.ModuleDict()  # by split, from setup on
+        self.scores: dict[str, Scores] = {}
+        """What the last validation (`val`) and the last test came to."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         # The Trainer notes the hook it is in forty times a step; a module's way of setting an
@@ -181,8 +179,8 @@ class Classifier(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         for split in ("val", "test"):
-            if split not in self._scores:
-                self._scores[split] = Scores(self.num_classes)
+            if split not in self._counters:
+                self._counters[split] = Counter(self.num_classes)
         if stage == "fit" and self._compile:
             on_cuda = self.trainer.strategy.root_device.type == "cuda"
             self.network.compile(mode="reduce-overhead" if on_cuda else "default")
@@ -300,17 +298,17 @@ class Classifier(L.LightningModule):
     def _evaluation_step(self, split: str, batch: tuple[Tensor, Tensor]) -> Tensor:
         images, labels = batch
         logits: Tensor = self(images)
-        self._scores_of(split).update(logits, labels)
+        self._counter(split).update(logits, labels)
         return logits
 
     def _evaluation_end(self, split: str) -> None:
-        means, self.per_class, self.confusion[split] = self._scores_of(split).compute()
-        self.log_dict({f"{split}/{name}": value for name, value in means.items()})
+        scores = self.scores[split] = self._counter(split).compute()
+        self.log_dict({f"{split}/{name}": value for name, value in scores.means.items()})
 
-    def _scores_of(self, split: str) -> Scores:
-        scores = self._scores[split]
-        assert isinstance(scores, Scores)
-        return scores
+    def _counter(self, split: str) -> Counter:
+        counter = self._counters[split]
+        assert isinstance(counter, Counter)
+        return counter
 
     def _total_steps(self) -> int:
         # Not `estimated_stepping_batches`: asked this early, it sets the training loader up before

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mnist_lab.data import DataModule
+from mnist_lab.metrics.counts import METRICS
 from mnist_lab.models import Classifier
 from mnist_lab.reports.projector import enlarged, seen, tiled, write_embedding
 from mnist_lab.runs.result import Result
@@ -50,10 +51,8 @@ _LAYOUT = {
     },
 }
 # Of HParams: the tab shows the first ones without being asked.
-_SCORES = (
-    *("test/accuracy", "val/accuracy", "test/loss", "val/loss"),
-    *("test/f1", "test/precision", "test/recall"),
-)
+_LEADING = ("test/accuracy", "val/accuracy", "test/loss", "val/loss")
+_SCORES = tuple(dict.fromkeys([*_LEADING, *(f"test/{name}" for name in sorted(METRICS))]))
 
 
 class Board(TensorBoardLogger):
@@ -124,14 +123,14 @@ class Dashboard(Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.sanity_checking or not isinstance(pl_module, Classifier):
             return
-        if "val" in pl_module.confusion:  # else a subclass validates in a way of its own
+        if "val" in pl_module.scores:  # else a subclass validates in a way of its own
             step, epoch = _step(trainer), trainer.current_epoch
             due = epoch % self.pictures_every == 0 or epoch + 1 == trainer.max_epochs
             classes = trainer.datamodule.classes  # type: ignore[attr-defined]  # set by the Trainer
             for board in _boards(trainer):
-                _add_f1(board, "val", pl_module.per_class["f1"], classes, step)
+                _add_f1(board, "val", pl_module.scores["val"].by_class["f1"], classes, step)
                 if due:
-                    picture = _confusion(pl_module.confusion["val"], classes)
+                    picture = _confusion(pl_module.scores["val"].confusion, classes)
                     board.add_image("val/confusion", picture, step, dataformats="HWC")
         self._start += time.perf_counter() - self._paused  # not spent training
 
@@ -158,7 +157,7 @@ class Dashboard(Callback):
                 figure = run.folder / "figures" / f"{name}.png"
                 if figure.exists():  # not every network has filters that can be shown
                     _add_png(board, tag, figure, step)
-            _add_f1(board, "test", evaluation.scores["f1"], data.classes, step)
+            _add_f1(board, "test", evaluation.scores.by_class["f1"], data.classes, step)
             for index, name in enumerate(data.classes):
                 truth, given = labels == index, probabilities[:, index]
                 board.add_pr_curve(f"test_pr/{name}", truth, given, step)

@@ -16,6 +16,7 @@ from torch import Tensor
 import mnist_lab
 from mnist_lab import FileOrSettingError
 from mnist_lab.data import DataModule
+from mnist_lab.metrics.counts import BY_CLASS
 from mnist_lab.metrics.evaluation import Evaluation, shortest
 from mnist_lab.models import ensemble
 from mnist_lab.reports import gallery, page
@@ -141,12 +142,7 @@ def content(found: Evaluation, disputed: Sequence[int] = ()) -> dict[str, Any]:
     rest = found.without(disputed) if disputed else None
     return {
         "images": count,
-        "metrics": {
-            "accuracy": shortest(found.accuracy),
-            "loss": shortest(found.loss),
-            **found.macro,
-            "calibration_error": shortest(found.calibration_error),
-        },
+        "metrics": found.metrics,
         "accuracy_interval": [shortest(bound) for bound in found.interval],
         "without_disputed": rest
         and {
@@ -156,7 +152,7 @@ def content(found: Evaluation, disputed: Sequence[int] = ()) -> dict[str, Any]:
             "accuracy_interval": [shortest(bound) for bound in rest.interval],
         },
         "per_class": found.per_class,
-        "confusion_matrix": found.confusion.tolist(),
+        "confusion_matrix": found.scores.confusion.tolist(),
         "versions": {"torch": torch.__version__, "mnist_lab": mnist_lab.__version__},
     }
 
@@ -231,7 +227,7 @@ def show(numbers: Mapping[str, Any]) -> None:
         table.add_row(name.replace("_", " "), f"{value:.4f}")
         if name == "accuracy":
             table.add_row("  95 % interval", f"{low:.4f} to {high:.4f}")
-    by_class = Table("class", "precision", "recall", "f1", "images")
+    by_class = Table("class", *BY_CLASS, "images")
     for name, each in numbers["per_class"].items():
         *values, support = each.values()
         told = ("-" if value is None else f"{value:.4f}" for value in values)

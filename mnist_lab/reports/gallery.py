@@ -44,10 +44,13 @@ def of_predictions(images: Tensor, found: Evaluation) -> dict[str, "Figure"]:
     from mnist_lab.reports import figures
 
     labels, probabilities, classes = found.labels, found.probabilities, found.classes
+    shares = {name: found.scores.by_class[name] for name in ("precision", "recall", "f1")}
     few = slice(24)
     return {
-        "confusion_matrix": figures.confusion_matrix(found.confusion, classes, "confusion matrix"),
-        "per_class": figures.per_class(**found.scores, classes=classes),
+        "confusion_matrix": figures.confusion_matrix(
+            found.scores.confusion, classes, "confusion matrix"
+        ),
+        "per_class": figures.per_class(**shares, classes=classes),
         "confusions": figures.confusions(images, labels, found.predictions, classes),
         "mistakes": figures.mistakes(images, labels, probabilities, classes),
         "predictions": figures.predictions(images[few], probabilities[few], classes, labels[few]),

@@ -60,7 +60,8 @@ def write_tables(folder: Path, found: "Evaluation") -> None:
         rows.write_csv(file)
     with whole(folder / "per_class.csv", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["class", "precision", "recall", "f1", "support"])
+        writer.writerow(["class", *found.scores.by_class, "support"])
         for name, values in found.per_class.items():
             writer.writerow([name, *values.values()])
-        writer.writerow(["macro", *found.macro.values(), len(found.labels)])
+        macro = [found.metrics[name] for name in found.scores.by_class]
+        writer.writerow(["macro", *macro, len(found.labels)])

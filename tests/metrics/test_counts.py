@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 from torch.nn import functional
 
-from mnist_lab.metrics.counts import Scores
+from mnist_lab.metrics.counts import Counter
 from mnist_lab.metrics.evaluation import Evaluation
 
 CLASSES = 5
@@ -21,9 +21,10 @@ PAIRS = st.lists(st.tuples(*[st.integers(0, CLASSES - 1)] * 2), min_size=1, max_
 def test_means_are_scikit_learns_whichever_classes_occur(pairs):
     truth, guesses = torch.tensor(pairs).T
     logits = functional.one_hot(guesses, CLASSES).float()
-    scores = Scores(CLASSES)
-    scores.update(logits, truth)
-    means, per_class, _ = scores.compute()
+    counter = Counter(CLASSES)
+    counter.update(logits, truth)
+    scores = counter.compute()
+    means, per_class = scores.means, scores.by_class
     found = Evaluation(logits.double().log_softmax(1), truth, list("abcde"))
     for name, of in (
         ("precision", metrics.precision_score),
@@ -34,7 +35,7 @@ def test_means_are_scikit_learns_whichever_classes_occur(pairs):
             expected = of(truth, guesses, average="macro")
             each = of(truth, guesses, average=None, labels=range(CLASSES))
         np.testing.assert_allclose(means[name], expected, rtol=1e-6)
-        np.testing.assert_allclose(found.macro[name], expected, rtol=1e-6)
+        np.testing.assert_allclose(found.metrics[name], expected, rtol=1e-6)
         for index, by_class in enumerate(found.per_class.values()):
             if index in truth or index in guesses:
                 np.testing.assert_allclose(per_class[name][index], each[index], rtol=1e-6)
@@ -47,20 +48,21 @@ def test_means_are_scikit_learns_whichever_classes_occur(pairs):
 
 
 def test_all_right_is_one_though_most_classes_are_absent():
-    scores = Scores(3)
-    scores.update(torch.tensor([[1.0, 0, 0]]).expand(30, 3), torch.zeros(30).long())
-    assert scores.compute().means["f1"] == 1
+    counter = Counter(3)
+    counter.update(torch.tensor([[1.0, 0, 0]]).expand(30, 3), torch.zeros(30).long())
+    assert counter.compute().means["f1"] == 1
 
 
 def test_batches_of_any_size_come_to_what_all_come_to_and_counting_begins_anew():
     generator = torch.Generator().manual_seed(0)
-    scores = Scores(4)
+    counter = Counter(4)
     for count in (250, 90):
         logits = torch.randn(count, 4, generator=generator) * torch.tensor([3, 1, 1, 0.1])
         labels = torch.randint(0, 3, (count,), generator=generator)  # the last is predicted alone
         for batch in zip(logits.split(77), labels.split(77), strict=True):
-            scores.update(*batch)
-        means, per_class, confusion = scores.compute()
+            counter.update(*batch)
+        scores = counter.compute()
+        means, per_class = scores.means, scores.by_class
         guesses, classes = logits.argmax(1), range(4)
         expected = metrics.precision_recall_fscore_support(
             labels, guesses, labels=classes, zero_division=0
@@ -69,14 +71,14 @@ def test_batches_of_any_size_come_to_what_all_come_to_and_counting_begins_anew()
             np.testing.assert_allclose(per_class[name], values, rtol=1e-6)
             np.testing.assert_allclose(means[name], values.mean(), rtol=1e-6)
         matrix = metrics.confusion_matrix(labels, guesses, labels=classes)
-        np.testing.assert_array_equal(confusion, matrix)
+        np.testing.assert_array_equal(scores.confusion, matrix)
         loss = metrics.log_loss(labels, logits.double().softmax(1), labels=classes)
         np.testing.assert_allclose(means["loss"], loss, rtol=1e-5)
         np.testing.assert_allclose(means["accuracy"], np.trace(matrix) / count, rtol=1e-6)
 
 
 def test_a_loss_that_is_no_number_is_told_as_none():
-    scores = Scores(2)
-    scores.update(torch.tensor([[0.0, math.nan]]), torch.tensor([0]))
-    scores.update(torch.tensor([[1.0, 0.0]]), torch.tensor([0]))
-    assert math.isnan(scores.compute().means["loss"])
+    counter = Counter(2)
+    counter.update(torch.tensor([[0.0, math.nan]]), torch.tensor([0]))
+    counter.update(torch.tensor([[1.0, 0.0]]), torch.tensor([0]))
+    assert math.isnan(counter.compute().means["loss"])

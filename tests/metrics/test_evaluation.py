@@ -50,14 +50,16 @@ def test_numbers_are_those_of_sklearn(guessed):
     loss = log_loss(truth, guessed.probabilities.numpy(), labels=range(4))
     assert guessed.loss == pytest.approx(loss, rel=1e-12)
     expected = confusion_matrix(truth, guess, labels=range(4))
-    np.testing.assert_array_equal(guessed.confusion, expected)
+    np.testing.assert_array_equal(guessed.scores.confusion, expected)
     values = precision_recall_fscore_support(truth, guess, labels=range(4), zero_division=0)
     for index, name in enumerate(NAMES):
         found = list(guessed.per_class[name].values())
         assert found == pytest.approx([each[index] for each in values], rel=1e-6)
-    assert list(guessed.macro) == ["precision", "recall", "f1"]
-    means = [each.mean() for each in values[:3]]
-    assert list(guessed.macro.values()) == pytest.approx(means, rel=1e-6)
+    means = [guessed.accuracy, loss, *(each.mean() for each in values[:3])]
+    assert list(guessed.metrics.values())[:5] == pytest.approx(means, rel=1e-6)
+    assert list(guessed.metrics) == [
+        "accuracy", "loss", "precision", "recall", "f1", "calibration_error"
+    ]  # fmt: skip
 
 
 def test_interval_is_wilsons(guessed):

@@ -290,12 +290,14 @@ def check_evaluation(model: Classifier, logged: dict, split: str, data: DataModu
     values = {k.split("/")[1]: v.item() for k, v in logged.items() if k.startswith(f"{split}/")}
     assert values == pytest.approx(expected, rel=1e-4)
     confusion = metrics.confusion_matrix(labels, guesses, labels=classes)
-    np.testing.assert_array_equal(model.confusion[split], confusion)
-    assert model.per_class.keys() == {"precision", "recall", "f1"}
+    np.testing.assert_array_equal(model.scores[split].confusion, confusion)
+    assert model.scores[split].by_class.keys() == {"precision", "recall", "f1"}
     occurring = np.union1d(labels, guesses)
     for name, values in (("precision", precision), ("recall", recall), ("f1", f1)):
-        np.testing.assert_allclose(model.per_class[name][occurring], values, rtol=1e-5)
-        assert model.per_class[name].isnan().sum() == model.num_classes - len(occurring)
+        np.testing.assert_allclose(model.scores[split].by_class[name][occurring], values, rtol=1e-5)
+        assert model.scores[split].by_class[name].isnan().sum() == model.num_classes - len(
+            occurring
+        )
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.0])
@@ -315,8 +317,8 @@ def test_metrics_are_scikit_learns(digits, rate):
     check_evaluation(model, trainer.callback_metrics, "val", digits)
     trainer.test(model, digits, verbose=False)
     check_evaluation(model, trainer.callback_metrics, "test", digits)
-    assert (model.confusion["val"].sum(), model.confusion["test"].sum()) == (200, 360)
-    guessed = model.confusion["test"].sum(0)
+    assert (model.scores["val"].confusion.sum(), model.scores["test"].confusion.sum()) == (200, 360)
+    guessed = model.scores["test"].confusion.sum(0)
     assert (rate > 0) == (guessed[:10] > 0).all()
 
 

@@ -166,7 +166,7 @@ def test_continued_is_bitwise_uninterrupted(cuts, every, tmp_path, whole):
 
 def test_with_accumulated_gradients_too(tmp_path):
     settings = {**HARD, "accumulate_grad_batches": 3}
-    assert fit(tmp_path / "whole", **settings)["steps"] == 2 * EPOCHS
+    assert fit(tmp_path / "whole", **settings).steps == 2 * EPOCHS
     for at in (1, 4, 7, 13):
         folder = tmp_path / f"{at}"
         cut_and_continue(folder, [Cut("before batch", at)], every=1, **settings)
@@ -187,7 +187,7 @@ def test_a_run_killed_after_early_stopping_does_not_train_on(tmp_path):
     settings = {"model": CONVNET, "patience": 1, "optimizer": partial(torch.optim.SGD, lr=1e-9)}
     first = fit(tmp_path, **settings)
     again = fit(tmp_path, **settings)
-    assert (again["epochs"], again["steps"]) == (first.epochs, first.steps) == (2, 2 * BATCHES)
+    assert (again.epochs, again.steps) == (first.epochs, first.steps) == (2, 2 * BATCHES)
 
 
 def test_ties_go_to_the_same_epoch(tmp_path):
@@ -208,7 +208,7 @@ class Erring(models.ConvNet):
 
     def on_validation_epoch_end(self):
         super().on_validation_epoch_end()
-        counts = self.confusion["val"]
+        counts = self.scores["val"].confusion
         self.log("val/error", 1 - counts.trace() / counts.sum())
 
 
@@ -227,7 +227,7 @@ def test_stopping_once_told_holds_until_the_least_number_of_epochs(tmp_path):
     """The second epoch was no better, those after it are: it ends with the fourth all the same."""
     settings = {"model": {"class": Scripted, "hidden": (8,)}, "patience": 1, "max_epochs": 6}
     settings["min_epochs"] = 4
-    assert fit(tmp_path / "whole", **settings)["epochs"] == 4
+    assert fit(tmp_path / "whole", **settings).epochs == 4
     for cut in (Cut("before step", 2 * BATCHES + 3), Cut("epoch start", 3)):
         result = cut_and_continue(tmp_path / cut.moment, [cut], every=3, **settings)
         assert result.epochs == 4
@@ -237,7 +237,7 @@ def test_stopping_once_told_holds_until_the_least_number_of_epochs(tmp_path):
 @pytest.mark.parametrize("epochs", [EPOCHS, -1])
 def test_a_number_of_steps_within_an_epoch(epochs, tmp_path):
     settings = {**HARD, "max_steps": BATCHES + 3, "max_epochs": epochs}
-    assert fit(tmp_path / "whole", **settings)["steps"] == BATCHES + 3
+    assert fit(tmp_path / "whole", **settings).steps == BATCHES + 3
     for cut in (Cut("before step", 3), Cut("before step", BATCHES + 2), Cut("epoch end", 1)):
         folder = tmp_path / f"{cut.moment} {cut.at}"
         cut_and_continue(folder, [cut], every=1, **settings)
@@ -248,7 +248,7 @@ def test_gradients_accumulated_by_a_schedule(tmp_path):
     """1, then 2, then 5 batches to a step: 5 + 3 + 1 + 1 steps, which is what OneCycle is told."""
     by_epoch = GradientAccumulationScheduler({0: 1, 1: 2, 2: 5})
     settings = {**HARD, "callbacks": [by_epoch]}
-    assert fit(tmp_path / "whole", **settings)["steps"] == 10
+    assert fit(tmp_path / "whole", **settings).steps == 10
     last = models.read(tmp_path / "whole/checkpoints/last.ckpt")
     assert last["lr_schedulers"][0]["total_steps"] == 10
     for at in (3, 7, 12):

@@ -162,7 +162,7 @@ def test_the_validation_confusion_is_drawn_every_few_epochs(tmp_path):
     drawn = [event.step for event in events.Images("val/confusion")]
     assert drawn == [steps - 1, 4 * steps - 1, 6 * steps - 1]
     assert drawn[-1] == events.Scalars("Accuracy/val")[-1].step
-    expected = dashboard._confusion(model.confusion["val"], CLASSES)
+    expected = dashboard._confusion(model.scores["val"].confusion, CLASSES)
     assert (pixels(events, "val/confusion") == expected).all()
 
 

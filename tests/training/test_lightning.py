@@ -137,10 +137,10 @@ def test_from_python(name, tmp_path):
         assert both["x"] in trainer.callbacks  # itself, not a copy
         return run.train(data, model, trainer, resume=True, test=False)
 
-    assert trained(tmp_path / "whole")["steps"] == STEPS
+    assert trained(tmp_path / "whole").steps == STEPS
     with pytest.raises(SystemExit, match=str(128 + signal.SIGTERM)):
         trained(tmp_path / "cut", stop=True)
-    assert trained(tmp_path / "cut")["steps"] == STEPS
+    assert trained(tmp_path / "cut").steps == STEPS
     assert_same(weights(tmp_path / "cut"), weights(tmp_path / "whole"))
 
 
