@@ -33,7 +33,7 @@ def test_the_end_is_told_before_the_result_is_written(digits, tmp_path):
     assert mine.run is after.run
     assert (mine.run.trainer, mine.run.model, mine.run.data) == (trainer, model, digits)
     assert mine.run.result is result
-    assert mine.run.evaluation.accuracy == result.metrics["test/accuracy"]
+    assert mine.run.evaluation.metrics["accuracy"] == result.metrics["test/accuracy"]
     assert {"predictions.csv", "per_class.csv"} <= mine.files == after.files
     assert "result.json" not in after.files
 
