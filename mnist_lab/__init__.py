@@ -4,15 +4,17 @@ __version__ = "0.1.0"
 
 
 class LabError(Exception):
-    """What the user can put right: a setting, a file, a disk. A command prints its text alone."""
+    """What the user can put right: a setting, a file, a disk. A command prints its text alone.
 
-
-class FileOrSettingError(LabError):
-    """An error told in one line, whatever a file or a user put into its words."""
+    It is one line, whatever a file or a user put into its words.
+    """
 
     def __str__(self) -> str:
         line = " ".join(super().__str__().split())
         return line.encode("utf-8", "backslashreplace").decode()
+
+
+FileOrSettingError = LabError  # as it was called
 
 
 class Diverged(LabError):

@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from mnist_lab import FileOrSettingError, LabError
+from mnist_lab import LabError
 from mnist_lab.cli import command
 from mnist_lab.cli.names import moment, register_resolvers
 from mnist_lab.settings import signatures
@@ -55,11 +55,11 @@ def _evaluate(cfg: DictConfig) -> None:
     signatures.check(plain, Settings)
     settings = Settings(**plain)
     if not 0 <= settings.seed < 2**32:
-        raise FileOrSettingError(f"seed must lie between 0 and {2**32 - 1}, not {settings.seed}")
+        raise LabError(f"seed must lie between 0 and {2**32 - 1}, not {settings.seed}")
     paths = settings.checkpoint
     paths = [paths] if isinstance(paths, str) else paths
     if not paths:
-        raise FileOrSettingError("checkpoint=[]: name at least one")
+        raise LabError("checkpoint=[]: name at least one")
     folder = _folder(settings.output)
 
     command.say_loading()
@@ -91,7 +91,7 @@ def _folder(output: str | None) -> Path:
     hydra_config = HydraConfig.get()
     if hydra_config.mode == RunMode.MULTIRUN:
         if output is not None:
-            raise FileOrSettingError(f"output={output}: -m gives each a folder of its own")
+            raise LabError(f"output={output}: -m gives each a folder of its own")
         return Path(hydra_config.runtime.output_dir)
     return Path(output or f"outputs/evaluations/{moment()}")
 

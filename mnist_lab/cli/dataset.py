@@ -8,7 +8,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from mnist_lab import FileOrSettingError
+from mnist_lab import LabError
 from mnist_lab.settings import signatures
 from mnist_lab.settings.roles import Role, incidental, keys
 
@@ -23,7 +23,7 @@ def dataset(members: Sequence["Trained"], split: str) -> tuple["DataModule", dic
     """The dataset, divided as it was in training where it is that, and what damages its images.
 
     Raises:
-        FileOrSettingError: none is named, and the checkpoints have none in common; or they divide
+        LabError: none is named, and the checkpoints have none in common; or they divide
             it differently; or a setting of it doesn't fit.
     """
     from mnist_lab.data import DataModule
@@ -33,7 +33,7 @@ def dataset(members: Sequence["Trained"], split: str) -> tuple["DataModule", dic
     theirs = [member for member in members if (member.data or {}).get("name") == name]
     stored = [_division(member, split) for member in theirs]
     if any(division != stored[0] for division in stored):
-        raise FileOrSettingError(f"split={split}: the checkpoints have different ones")
+        raise LabError(f"split={split}: the checkpoints have different ones")
     overrides = HydraConfig.get().overrides.task
     cfg = compose(
         "evaluate",
@@ -48,13 +48,13 @@ def dataset(members: Sequence["Trained"], split: str) -> tuple["DataModule", dic
         _use_root(cfg, [member.data["root"] for member in theirs
                         if member.data and member.data.get("root") is not None])  # fmt: skip
     for key in OmegaConf.missing_keys(cfg):  # with the whole key, which to_container doesn't say
-        raise FileOrSettingError(f"{key}: a value is missing")
+        raise LabError(f"{key}: a value is missing")
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     signatures.check(plain["data"], DataModule, "data.")
     augment = plain["augment"]
     if augment is not None and "_target_" not in augment:
         key = next(iter(augment))  # in a sweep over choices, of which this is none
-        raise FileOrSettingError(f"augment.{key}: no such setting of augment=none")
+        raise LabError(f"augment.{key}: no such setting of augment=none")
     return signatures.build({"data": plain["data"]})["data"], augment
 
 
@@ -65,7 +65,7 @@ def _common_name(members: Sequence["Trained"]) -> str:
     for member, name in zip(members, names, strict=True):
         if name not in known or name != names[0]:
             what = "no dataset" if name is None else name
-            raise FileOrSettingError(
+            raise LabError(
                 f"{member.path}: was trained on {what}: say data=NAME; there are {', '.join(known)}"
             )
     return str(names[0])
@@ -77,7 +77,7 @@ def _division(member: "Trained", split: str) -> dict[str, float | None]:
     division = {key: member.data.get(key) for key in _SPLIT}
     for key, value in division.items():
         if not isinstance(value, int | float | None):
-            raise FileOrSettingError(f"{member.path}: doesn't describe its split: {key}={value}")
+            raise LabError(f"{member.path}: doesn't describe its split: {key}={value}")
     test_size = member.data.get("test_size")
     if split == "all":
         return {"train_size": None}
@@ -95,8 +95,8 @@ def _use_root(cfg: DictConfig, roots: list[Any]) -> None:
         return
     root = roots[0]
     if any(other != root for other in roots):
-        raise FileOrSettingError("data.root: the checkpoints were trained on different ones")
+        raise LabError("data.root: the checkpoints were trained on different ones")
     if not isinstance(root, str) or not root.isprintable() or "${" in root:
-        raise FileOrSettingError(f"data.root: the checkpoint names none that can be used: {root!r}")
+        raise LabError(f"data.root: the checkpoint names none that can be used: {root!r}")
     cfg.data.root = root
     print(f"data.root={root}, which was trained on")

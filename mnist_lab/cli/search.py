@@ -11,7 +11,9 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from mnist_lab.cli.sweeps import SweepError, job_names, loss_of, note_jobs
+from mnist_lab import LabError
+from mnist_lab.cli.standings import loss_of
+from mnist_lab.cli.sweeps import job_names, note_jobs
 from mnist_lab.settings.roles import without_influence
 
 if TYPE_CHECKING:  # takes a while
@@ -33,6 +35,10 @@ class OptunaSweeper(Sweeper):
         params: the space, as on the command line: `optimizer.lr: tag(log, interval(1e-4, 1e-1))`.
     """
 
+    # Hydra makes no plugin that is called otherwise. That it lies elsewhere, and is registered by
+    # the command that asks for it, keeps it out of all other Hydra programs of the environment.
+    __module__ = "hydra_plugins.mnist_lab"
+
     def __init__(self, n_trials: int, n_jobs: int = 1, seed: int = 0, params: Any = None) -> None:
         self.n_trials, self.n_jobs, self.seed, self.params = n_trials, n_jobs, seed, params or {}
 
@@ -51,12 +57,12 @@ class OptunaSweeper(Sweeper):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         for name in ("n_trials", "n_jobs"):
             if not isinstance(count := getattr(self, name), int) or count < 1:
-                raise SweepError(f"hydra.sweeper.{name}={count}: must be a whole number from 1 on")
+                raise LabError(f"hydra.sweeper.{name}={count}: must be a whole number from 1 on")
         given = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         by_key = {each.get_key_element(): each for each in self._parser.parse_overrides(given)}
         space = {key: _range(each) for key, each in by_key.items() if each.is_sweep_override()}
         if not space:
-            raise SweepError("hydra/sweeper=optuna: nothing to search; try search=training")
+            raise LabError("hydra/sweeper=optuna: nothing to search; try search=training")
         fixed = [f"{k}={v.get_value_element_as_str()}" for k, v in by_key.items() if k not in space]
         study = self._study(space, fixed)
         returns: list[JobReturn] = []
@@ -69,9 +75,7 @@ class OptunaSweeper(Sweeper):
                 if job.status != JobStatus.COMPLETED:
                     failed.add(number)
                 elif job.return_value is None:
-                    raise SweepError(
-                        f"monitor={self._config.monitor}: no result has it to search by"
-                    )
+                    raise LabError(f"monitor={self._config.monitor}: no result has it to search by")
                 else:
                     study.tell(number, job.return_value)
             returns += done
@@ -105,12 +109,12 @@ class OptunaSweeper(Sweeper):
             )
             before = set(study.user_attrs.get("search", told))
         except Exception as error:  # whatever SQLAlchemy makes of a file that is no database
-            raise SweepError(f"{storage}: cannot be used: {str(error).splitlines()[0]}") from error
+            raise LabError(f"{storage}: cannot be used: {str(error).splitlines()[0]}") from error
         if not any(each.startswith("data.root=") for each in before):  # of an earlier version
             before |= {each for each in told if each.startswith("data.root=")}
         if before != told:
             other = ", ".join(sorted(before - told))
-            raise SweepError(f"{self._folder}: is a search over {other}; name this one, sweep=NAME")
+            raise LabError(f"{self._folder}: is a search over {other}; name this one, sweep=NAME")
         study.set_user_attr("search", sorted(told))
         return study
 
@@ -158,7 +162,7 @@ def _range(override: Override) -> Any:
     try:
         return kind(value.start, value.end, log="log" in value.tags)
     except ValueError as error:
-        raise SweepError(f"{override.input_line}: {error}") from error
+        raise LabError(f"{override.input_line}: {error}") from error
 
 
 def _overrides(point: Point) -> list[str]:

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from mnist_lab import FileOrSettingError, LabError
+from mnist_lab import LabError
 
 Split = Literal["train", "test"]
 
@@ -16,7 +16,7 @@ class DataError(LabError):
     """Data that cannot be had, or that isn't what it should be."""
 
 
-class FileError(DataError, FileOrSettingError):
+class FileError(DataError):
     """One file that isn't what it should be; the text names it."""
 
 

@@ -29,6 +29,12 @@ _ARCHIVES = {
 }
 
 
+class Unavailable(DataError):
+    """An archive that is to be had nowhere: where it was looked for, a line a place."""
+
+    __str__ = Exception.__str__
+
+
 class IDXSource(Source):
     """MNIST and the datasets that come in its form: four gzipped IDX files.
 
@@ -161,7 +167,7 @@ class IDXSource(Source):
         finally:
             packed.unlink(missing_ok=True)
             extracted.unlink(missing_ok=True)
-        raise DataError(
+        raise Unavailable(
             f"{archive} ({self.name}) cannot be had. Tried:\n" + "\n".join(tried) + "\n"
             "Three ways out: connect to the network; put the .gz files into a folder (or behind a "
             "URL) and set\nMNIST_LAB_MIRROR to it; or take data=digits, which needs no download."

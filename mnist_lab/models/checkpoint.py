@@ -13,7 +13,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch.nn.parameter import UninitializedParameter
 
-from mnist_lab import Diverged, FileOrSettingError
+from mnist_lab import Diverged, LabError
 from mnist_lab.models.classifier import Classifier
 from mnist_lab.settings import signatures
 from mnist_lab.settings.signatures import OWN
@@ -27,10 +27,6 @@ _END = struct.Struct("<4s4H2LH")
 _LOCATOR = struct.Struct("<4sLQL")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
 _MAX_SETTINGS = 1000  # of a model, counting each value in its lists
-
-
-class CheckpointError(FileOrSettingError):
-    """A checkpoint that isn't there, isn't one, or doesn't fit."""
 
 
 class CheckpointIO(TorchCheckpointIO):
@@ -84,7 +80,7 @@ def read(path: str | Path) -> dict[str, Any]:
     own size.
 
     Raises:
-        CheckpointError: no file, a damaged one, or no checkpoint of this package.
+        LabError: no file, a damaged one, or no checkpoint of this package.
     """
     path = Path(path)
     if path.is_dir():
@@ -92,15 +88,15 @@ def read(path: str | Path) -> dict[str, Any]:
     try:
         data = memoryview(path.read_bytes())
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: there is no such file") from None
+        raise LabError(f"{path}: there is no such file") from None
     except (OSError, ValueError) as error:  # a NUL in the path is a ValueError
-        raise CheckpointError(f"{path}: {getattr(error, 'strerror', error)}") from error
+        raise LabError(f"{path}: {getattr(error, 'strerror', error)}") from error
     sealed = bytes(data[-_SEAL_LENGTH:][: len(_SEAL)]) == _SEAL
     if sealed:
         told = bytes(data[-64:])
         data = data[:-_SEAL_LENGTH]
         if hashlib.sha256(data).hexdigest().encode() != told:
-            raise CheckpointError(f"{path}: damaged: its checksum doesn't match")
+            raise LabError(f"{path}: damaged: its checksum doesn't match")
     try:
         _refuse_expansion(data)
         content = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -108,14 +104,14 @@ def read(path: str | Path) -> dict[str, Any]:
             raise ValueError("it refers to itself many times over")
     except Exception as error:  # whatever unpickling makes of a file that isn't what it says
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: not a readable checkpoint: {reason}") from error
+        raise LabError(f"{path}: not a readable checkpoint: {reason}") from error
     if not (isinstance(content, dict) and isinstance(content.get("mnist_lab"), dict)):
-        raise CheckpointError(f"{path}: not a checkpoint of mnist_lab")
+        raise LabError(f"{path}: not a checkpoint of mnist_lab")
     if content["mnist_lab"].get("sealed") and not sealed:
-        raise CheckpointError(f"{path}: damaged: its checksum is missing")
+        raise LabError(f"{path}: damaged: its checksum is missing")
     for part in ("state_dict", "hyper_parameters"):
         if not isinstance(content.get(part), dict):
-            raise CheckpointError(f"{path}: not a checkpoint of mnist_lab: no {part}")
+            raise LabError(f"{path}: not a checkpoint of mnist_lab: no {part}")
     return content
 
 
@@ -128,27 +124,27 @@ def load(
         trust: packages beside `mnist_lab.models` whose classes the checkpoint may name.
 
     Raises:
-        CheckpointError: the file cannot be read, or its weights don't fit its own settings.
+        LabError: the file cannot be read, or its weights don't fit its own settings.
     """
     content = read(path)
     model_class = _class(content["mnist_lab"].get("class"), path, trust)
     settings, weights = content["hyper_parameters"], content["state_dict"]
     reserved = [k for k in settings if k in ("optimizer", "scheduler") or str(k).startswith("_")]
     if reserved or not _plain(list(settings.values())):
-        raise CheckpointError(f"{path}: its settings are not plain values")
+        raise LabError(f"{path}: its settings are not plain values")
     if _values(settings, up_to=_MAX_SETTINGS) > _MAX_SETTINGS:
-        raise CheckpointError(f"{path}: more settings than any model has")
+        raise LabError(f"{path}: more settings than any model has")
     try:
         signatures.check(settings, model_class)
         with torch.device("meta"):  # shapes without memory, however large they are said to be
             expected = _weights(model_class(**settings))
     except Exception as error:  # whatever a constructor makes of settings that aren't its own
-        raise CheckpointError(f"{path}: its settings don't fit: {error}") from error
+        raise LabError(f"{path}: its settings don't fit: {error}") from error
     fault = _difference(expected, weights)
     if fault:
-        raise CheckpointError(f"{path}: {fault}")
+        raise LabError(f"{path}: {fault}")
     if sum(w.numel() * w.itemsize for w in weights.values()) > _size(path):
-        raise CheckpointError(f"{path}: its weights are larger than the file")
+        raise LabError(f"{path}: its weights are larger than the file")
     model = model_class(**settings)
     model.load_state_dict(weights)
     return model.to(device).eval()
@@ -161,12 +157,12 @@ def init_from(model: Classifier, path: str | Path) -> None:
     model's own, which is that of the data it will be trained on.
 
     Raises:
-        CheckpointError: the file cannot be read, or is of another architecture.
+        LabError: the file cannot be read, or is of another architecture.
     """
     try:
         content = read(path)
-    except CheckpointError as error:
-        raise CheckpointError(f"init_from={error}") from error
+    except LabError as error:
+        raise LabError(f"init_from={error}") from error
     own, weights = model.state_dict(), dict(content["state_dict"])
     kept = ["mean", "std"]
     if content["hyper_parameters"].get("num_classes") != model.num_classes:
@@ -174,7 +170,7 @@ def init_from(model: Classifier, path: str | Path) -> None:
     weights |= {name: own[name] for name in kept if name in weights}
     fault = _difference(own, weights)
     if fault:
-        raise CheckpointError(f"init_from={path}: {fault}")
+        raise LabError(f"init_from={path}: {fault}")
     model.load_state_dict(weights)
 
 
@@ -182,20 +178,20 @@ def step_to_continue_from(path: Path, model: Classifier) -> int:
     """Training steps behind a run's last checkpoint.
 
     Raises:
-        CheckpointError: training cannot continue from it, or it is another model's.
+        LabError: training cannot continue from it, or it is another model's.
     """
     content = read(path)
     parts = ("pytorch-lightning_version", "epoch", "loops", "optimizer_states", "lr_schedulers")
     for part in ("global_step", "callbacks", *parts):
         if part not in content:
-            raise CheckpointError(f"{path}: nothing to continue from: no {part}")
+            raise LabError(f"{path}: nothing to continue from: no {part}")
     fault = _difference(model.state_dict(), content["state_dict"])
     if (
         fault
         or content["mnist_lab"].get("class")
         != f"{type(model).__module__}.{type(model).__qualname__}"
     ):
-        raise CheckpointError(f"{path}: of another model: {fault or 'its class differs'}")
+        raise LabError(f"{path}: of another model: {fault or 'its class differs'}")
     return int(content["global_step"])
 
 
@@ -274,15 +270,15 @@ def _difference(expected: dict[str, torch.Tensor], weights: dict[str, Any]) -> s
 
 def _class(dotted: Any, path: str | Path, trust: Sequence[str]) -> type[Classifier]:
     if not isinstance(dotted, str):
-        raise CheckpointError(f"{path}: names no class")
+        raise LabError(f"{path}: names no class")
     module, _, name = dotted.rpartition(".")
     if not any(f"{module}.".startswith(f"{known}.") for known in ("mnist_lab.models", *trust)):
         told = f"its class {dotted} is not of mnist_lab.models; {OWN}"
-        raise CheckpointError(f"{path}: {told}")
+        raise LabError(f"{path}: {told}")
     try:
         found = getattr(importlib.import_module(module), name, None)
     except ImportError as error:
-        raise CheckpointError(f"{path}: its class {dotted}: {error}") from error
+        raise LabError(f"{path}: its class {dotted}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, Classifier)):
-        raise CheckpointError(f"{path}: its class {dotted} is not a Classifier")
+        raise LabError(f"{path}: its class {dotted} is not a Classifier")
     return found

@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from mnist_lab import FileOrSettingError
+from mnist_lab import LabError
 from mnist_lab.metrics.counts import METRICS, Counter, Scores
 from mnist_lab.metrics.evaluation import shortest
 from mnist_lab.metrics.tally import Tally
@@ -134,11 +134,11 @@ class Classifier(L.LightningModule):
         """What the network is shown: brought to `image_size`, scaled, and normalised.
 
         Raises:
-            FileOrSettingError: images of another number of channels, or too large to be padded.
+            LabError: images of another number of channels, or too large to be padded.
         """
         if not isinstance(images, Tensor):  # of somebody's own loader
             given = type(images).__name__
-            raise FileOrSettingError(f"batches must be pairs (images, labels); images is a {given}")
+            raise LabError(f"batches must be pairs (images, labels); images is a {given}")
         self._check_channels(images)
         if images.is_floating_point():
             images = self.resized(images)
@@ -150,9 +150,7 @@ class Classifier(L.LightningModule):
 
     def _check_channels(self, images: Tensor) -> None:
         if images.shape[1] != len(self.mean):  # else one would be spread over the others
-            raise FileOrSettingError(
-                f"model.in_channels={len(self.mean)}: the images have {images.shape[1]}"
-            )
+            raise LabError(f"model.in_channels={len(self.mean)}: the images have {images.shape[1]}")
 
     def fitted(self, images: Tensor) -> Tensor:
         """Images `(N, C, H, W)` of bytes brought to `image_size`, in whole grey levels again.
@@ -173,7 +171,7 @@ class Classifier(L.LightningModule):
             return functional.interpolate(images, size, mode="bilinear", antialias=smaller)
         height, width = (self.image_size - s for s in images.shape[-2:])
         if height < 0 or width < 0:
-            raise FileOrSettingError(f"model.resize=pad: cannot shrink images to {size}")
+            raise LabError(f"model.resize=pad: cannot shrink images to {size}")
         left, top = width // 2, height // 2
         return functional.pad(images, (left, width - left, top, height - top))
 
@@ -193,9 +191,7 @@ class Classifier(L.LightningModule):
             assert data is not None
             mean, std = data.statistics()
             if bool((std == 0).any()):
-                raise FileOrSettingError(
-                    "model.normalize=train: all training images are one flat colour"
-                )
+                raise LabError("model.normalize=train: all training images are one flat colour")
             self.mean.copy_(mean.view(-1, 1, 1))
             self.std.copy_(std.view(-1, 1, 1))
 
@@ -264,7 +260,7 @@ class Classifier(L.LightningModule):
         try:
             scheduler = schedule(self._make_scheduler, optimizer, self._total_steps())
         except ValueError as error:  # of this length
-            raise FileOrSettingError(f"scheduler: {error}") from error
+            raise LabError(f"scheduler: {error}") from error
         if scheduler is None:
             return optimizer
         return {
@@ -323,7 +319,7 @@ class Classifier(L.LightningModule):
         try:
             batches = len(data.train_dataloader())
         except TypeError as error:
-            raise FileOrSettingError(f"train_dataloader must have a length: {error}") from error
+            raise LabError(f"train_dataloader must have a length: {error}") from error
         limit = trainer.limit_train_batches
         batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mnist_lab import FileOrSettingError
+from mnist_lab import LabError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,11 +54,11 @@ def predict(
         remedy = "exists; overwrite=true replaces it"
         if not target.is_file():  # a pipe or device would be replaced, too
             remedy = f"is {'a folder' if target.is_dir() else 'no file that could be replaced'}"
-        raise FileOrSettingError(f"output={target}: {remedy}")
+        raise LabError(f"output={target}: {remedy}")
     if scale is not None and not 0 < scale < math.inf:
-        raise FileOrSettingError(f"scale must be positive, not {scale}")
+        raise LabError(f"scale must be positive, not {scale}")
     if batch_size < 1:
-        raise FileOrSettingError(f"batch_size must be at least 1, not {batch_size}")
+        raise LabError(f"batch_size must be at least 1, not {batch_size}")
 
     from mnist_lab.data.inputs import open_images
     from mnist_lab.runs import trained
@@ -66,14 +66,14 @@ def predict(
 
     network = trained.load(checkpoint, device, trust)
     if len(network.model.mean) != 1:
-        raise FileOrSettingError(
+        raise LabError(
             f"checkpoint={checkpoint}: takes images of {len(network.model.mean)} channels; predict "
             "reads grey ones"
         )
     remedies = Remedies(invert, transpose, scale)
     images = open_images(Path(input), batch_size, classes=len(network.classes), scale=scale)
     if images.names is not None and remedies != Remedies():
-        raise FileOrSettingError(
+        raise LabError(
             "invert, scale and transpose are for tables and IDX files; pictures are brought into "
             "form by themselves"
         )
@@ -92,9 +92,7 @@ def predict(
     for fault in images.refused:
         print(fault, file=sys.stderr)
     if images.refused:
-        raise FileOrSettingError(
-            f"{len(images.refused)} of {images.total} pictures were not readable"
-        )
+        raise LabError(f"{len(images.refused)} of {images.total} pictures were not readable")
     return count
 
 
@@ -142,9 +140,9 @@ def _write(
                 count += len(batch)
                 bar.update(len(batch))
             if not count:
-                raise FileOrSettingError(f"none of {images.total} readable: {images.refused[0]}")
+                raise LabError(f"none of {images.total} readable: {images.refused[0]}")
     except OSError as error:
-        raise FileOrSettingError(f"output={target}: cannot be written: {error}") from error
+        raise LabError(f"output={target}: cannot be written: {error}") from error
     return count, probabilities
 
 

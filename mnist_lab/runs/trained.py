@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from mnist_lab import FileOrSettingError, models
+from mnist_lab import LabError, models
 from mnist_lab.data.typical import Typical
-from mnist_lab.models import CheckpointError, Classifier
+from mnist_lab.models import Classifier
 
 
 class Trained(NamedTuple):
@@ -29,15 +29,15 @@ def load(checkpoint: str, device: str = "auto", trust: Sequence[str] = ()) -> Tr
     """The network of a checkpoint or run's folder; `auto` is a GPU where there is one.
 
     Raises:
-        CheckpointError: the file cannot be read.
-        FileOrSettingError: there is no such device.
+        LabError: the file cannot be read.
+        LabError: there is no such device.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         model = models.load(checkpoint, device, trust)
     except (RuntimeError, AssertionError) as error:  # what torch makes of a device's name
-        raise FileOrSettingError(f"device={device}: {str(error).splitlines()[0]}") from error
+        raise LabError(f"device={device}: {str(error).splitlines()[0]}") from error
     about = models.read(checkpoint)["mnist_lab"]
     data, typical = about.get("data"), about.get("typical")
     if typical is not None:
@@ -48,7 +48,7 @@ def load(checkpoint: str, device: str = "auto", trust: Sequence[str] = ()) -> Tr
     classes = data.get("classes") if isinstance(data, dict) else None
     if isinstance(classes, list) and len(classes) == model.num_classes:
         return Trained(model, [str(name) for name in classes], data, typical, checkpoint)
-    raise CheckpointError(f"{checkpoint}: its classes have no names that fit")
+    raise LabError(f"{checkpoint}: its classes have no names that fit")
 
 
 def load_all(
@@ -57,7 +57,7 @@ def load_all(
     """Networks that judge images together: of the same classes.
 
     Raises:
-        FileOrSettingError: as `load`, or their classes differ.
+        LabError: as `load`, or their classes differ.
     """
     members = [load(checkpoint, device, trust) for checkpoint in checkpoints]
     for member in members:
@@ -72,7 +72,7 @@ def refuse_other_classes(what: str, classes: Sequence[str], network: Trained) ->
             ", ".join(names[:12]) + ", ..." * (len(names) > 12)
             for names in (classes, network.classes)
         )
-        raise FileOrSettingError(f"{what}: has the classes {theirs}; {network.path} has {its}")
+        raise LabError(f"{what}: has the classes {theirs}; {network.path} has {its}")
 
 
 def _typical(stored: Any, what: str, model: Classifier) -> Typical:
@@ -86,7 +86,7 @@ def _typical(stored: Any, what: str, model: Classifier) -> Typical:
         good &= math.isfinite(low + deviation) and 0 < peak < 256
         good &= means.untyped_storage().nbytes() >= means.numel()
     except (AttributeError, OverflowError, RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{what} are not described: {error}") from error
+        raise LabError(f"{what} are not described: {error}") from error
     if not good:
-        raise CheckpointError(f"{what} are not described")
+        raise LabError(f"{what} are not described")
     return Typical(means, (low, deviation), peak)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from mnist_lab import FileOrSettingError
+from mnist_lab import LabError
 
 
 def temporary(path: Path) -> Path:
@@ -62,25 +62,25 @@ def split_folders(root: str) -> dict[str, Path]:
     """The folders in `root` that are splits, by `train`, `val` and `test`; none if all are classes.
 
     Raises:
-        FileOrSettingError: they can't be listed, or it is in doubt what they are.
+        LabError: they can't be listed, or it is in doubt what they are.
     """
     folder = Path(root).expanduser()
     try:
         inner = [each for each in folder.iterdir() if each.is_dir() and each.name[0] != "."]
     except OSError as error:
-        raise FileOrSettingError(f"data.root={root}: {error.strerror}") from error
+        raise LabError(f"data.root={root}: {error.strerror}") from error
     names = sorted(each.name for each in inner)
     found = {each: match for each in inner if (match := _SPLIT.fullmatch(each.name))}
     if not found:
         if len(inner) == 1 and any(each.is_dir() for each in inner[0].iterdir()):
             told = f"holds {names[0]} alone; data.root={folder / names[0]} has the classes"
-            raise FileOrSettingError(f"data.root={root}: {told}")
+            raise LabError(f"data.root={root}: {told}")
         return {}
     kinds = ("train", "val", "test")
     splits = {kinds[(match.lastindex or 1) - 1]: each for each, match in found.items()}
     if len(splits) < len(inner) or "train" not in splits or len(splits) == 1:
         told = ", ".join(names[:6]) + ", ..." * (len(names) > 6)
-        raise FileOrSettingError(
+        raise LabError(
             f"data.root={root}: holds {told}; should hold a folder for each class, or splits "
             "alone: train, and val or test or both"
         )
@@ -93,17 +93,17 @@ def class_names(root: str) -> list[str]:
     They are sorted, as torchvision's ImageFolder has them; hidden folders are none.
 
     Raises:
-        FileOrSettingError: there are none, or a name can't be written down.
+        LabError: there are none, or a name can't be written down.
     """
     folder = split_folders(root).get("train", Path(root).expanduser())
     try:
         found = [path.name for path in folder.iterdir() if path.is_dir()]
     except OSError as error:
-        raise FileOrSettingError(f"data.root={root}: {error.strerror}") from error
+        raise LabError(f"data.root={root}: {error.strerror}") from error
     names = sorted(name for name in found if not name.startswith("."))
     if len(names) < 2:
-        raise FileOrSettingError(f"data.root={root}: needs a folder for each of 2 or more classes")
+        raise LabError(f"data.root={root}: needs a folder for each of 2 or more classes")
     for name in names:
         if "${" in name or not name.isprintable():  # an interpolation, or no Unicode
-            raise FileOrSettingError(f"data.root={root}: {name!r} can't be the name of a class")
+            raise LabError(f"data.root={root}: {name!r} can't be the name of a class")
     return names

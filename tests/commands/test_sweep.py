@@ -2,19 +2,15 @@
 
 import gc
 import json
-import multiprocessing
 import os
-import queue
 import random
 import subprocess
 import sys
-import tempfile
 import time
 
 import pytest
 
 from mnist_lab import models
-from mnist_lab.cli import sweeps
 
 MLP = ["-m", "data=digits", "model=mlp", "model.hidden=[16]", "trainer.max_epochs=2"]
 QUICK = [*MLP, "trainer.accelerator=cpu", "sweep=s"]
@@ -216,41 +212,6 @@ def test_a_sweep_without_seeds_is_extended_by_some(lab_train, tmp_path):
     assert lab_train(*quick, "data.batch_size=32", "optimizer=sgd").status == 1
 
 
-def holding(names, places):
-    with sweeps.unused(names) as place:
-        places.put(place)
-        time.sleep(300)
-
-
-def test_jobs_of_all_sweeps_on_a_machine_take_different_devices(tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    context = multiprocessing.get_context("fork")
-    places = context.Queue()
-    first, second, third = (
-        context.Process(target=holding, args=(["GPU-a", "GPU-b"], places)) for _ in range(3)
-    )
-    try:
-        first.start()
-        assert places.get(timeout=60) == 0
-        second.start()
-        assert places.get(timeout=60) == 1
-        third.start()
-        with pytest.raises(queue.Empty):
-            places.get(timeout=1)
-        first.kill()  # as a job that runs out of memory
-        assert places.get(timeout=60) == 0
-        # Another process that is shown them the other way round, as by CUDA_VISIBLE_DEVICES.
-        second.kill()
-        second.join()
-        with sweeps.unused(["GPU-b", "GPU-a"]) as place:
-            assert place == 0
-    finally:
-        for process in (first, second, third):
-            if process.pid is not None:
-                process.kill()
-                process.join()
-
-
 def test_a_damaged_result_does_not_hide_the_table(lab_train, tmp_path):
     folder = tmp_path / "outputs/sweeps/s"
     assert lab_train(*QUICK, "seed=0,1").status == 0
@@ -261,19 +222,6 @@ def test_a_damaged_result_does_not_hide_the_table(lab_train, tmp_path):
         assert called.status == 0, called.err
         assert [row[-1].endswith("not the result of a run") for row in table(called.out)] == [
             False, True]  # fmt: skip
-
-
-def test_of_many_jobs_the_best_and_all_that_failed_are_listed(write_run, tmp_path, capsys):
-    for number in range(105):
-        write_run(f"job{number}", val=number / 105)
-    (tmp_path / "runs/failed").mkdir()
-    (tmp_path / "runs/failed/failed.txt").write_text("reason")
-    with sweeps.reported():
-        sweeps._running = sweeps.Sweep(tmp_path / "runs", {}, "val/accuracy", "max")
-    out = capsys.readouterr().out
-    jobs = [row[1] for row in table(out)]
-    assert jobs == [*(f"job{number}" for number in range(104, 4, -1)), "failed"]
-    assert "and 5 finished jobs more" in out
 
 
 def test_sweeps_without_a_name_get_folders_of_their_own(lab_train, tmp_path):
@@ -300,13 +248,3 @@ def test_in_parallel_the_results_are_the_same(lab_train, tmp_path):
     both = [outcome(tmp_path / "outputs/sweeps" / name) for name in ("parallel", "sequential")]
     assert both[0] == both[1]
     assert len(both[0]) == 2
-
-
-def test_jobs_without_a_rank_are_listed_in_the_order_of_their_numbers(write_run, tmp_path, capsys):
-    for size in (1024, 256, 32, 64, 10):
-        (write_run(f"size-{size}_seed-1") / "result.json").unlink()
-    with sweeps.reported():
-        sweeps._running = sweeps.Sweep(tmp_path / "runs", [], "val/accuracy", "max")
-    names = [row.split("\u2502")[2].strip() for row in capsys.readouterr().out.splitlines()
-             if "size-" in row]  # fmt: skip
-    assert names == [f"size-{size}_seed-1" for size in (10, 32, 64, 256, 1024)]

@@ -19,12 +19,11 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 
-from mnist_lab import Diverged
+from mnist_lab import Diverged, LabError
 from mnist_lab.data import DataModule, Digits
 from mnist_lab.data.typical import Typical
 from mnist_lab.models import (
     MLP,
-    CheckpointError,
     Classifier,
     ConvNet,
     LeNet,
@@ -167,7 +166,7 @@ def test_settings_from_a_yaml_file_are_plain_too(tmp_path):
 
 def refused(path: Path, named: Path | None = None) -> str:
     """What the error says, which begins with the path."""
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(LabError) as caught:
         load(path)
     assert str(caught.value).startswith(f"{named or path}: ")
     return str(caught.value).removeprefix(f"{named or path}: ")
@@ -271,7 +270,7 @@ def test_code_in_a_pickle_is_not_run(write, saved, tmp_path):
     else:
         torch.save(content, path, _use_new_zipfile_serialization=write == "zip")
     assert refused(path).startswith("not a readable checkpoint: ")
-    with pytest.raises(CheckpointError):
+    with pytest.raises(LabError):
         checkpoint.init_from(MLP(hidden=[8]), path)
     assert not trace.exists()
     with suppress(RuntimeError):  # a bare pickle is no checkpoint, which shows too late
@@ -362,7 +361,7 @@ def test_classes_of_others_are_made_where_they_are_trusted(saved, tmp_path, monk
     about = {"class": "models_of_others.Theirs"}
     path = changed(saved, tmp_path, mnist_lab=about)
     assert "models_of_others.Theirs is not of mnist_lab.models" in refused(path)
-    with pytest.raises(CheckpointError, match=r"models_of_others\.Theirs"):
+    with pytest.raises(LabError, match=r"models_of_others\.Theirs"):
         load(path, trust=["models_of"])  # a package's name, not the beginning of one
     loaded = load(path, trust=["models_of_others"])
     assert type(loaded).__name__ == "Theirs"
@@ -453,7 +452,7 @@ def test_the_last_layer_stays_where_the_number_of_classes_differs(saved):
     ids=lambda model: f"{model.name}-{model.network[1]}",
 )
 def test_another_architecture_is_no_starting_point(other, saved):
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(LabError) as caught:
         checkpoint.init_from(other, saved)
     assert str(caught.value).startswith(f"init_from={saved}: ")
 
@@ -463,14 +462,14 @@ def test_another_image_size_is_another_architecture(tmp_path):
     path = save(ConvNet(widths=[[3]], kernel_sizes=[3]), tmp_path)
     model = ConvNet(widths=[[3]], kernel_sizes=[3], image_size=32)
     with pytest.raises(
-        CheckpointError, match=r"network.5.weight has the shape \[10, 588\], not \[10, 768\]"
+        LabError, match=r"network.5.weight has the shape \[10, 588\], not \[10, 768\]"
     ):
         checkpoint.init_from(model, path)
 
 
 def test_a_missing_starting_point_is_named(tmp_path):
     path = tmp_path / "missing.ckpt"
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(LabError) as caught:
         checkpoint.init_from(MLP(hidden=[8]), path)
     assert str(path) in str(caught.value)
 
@@ -505,5 +504,5 @@ def test_training_images_that_a_checkpoint_describes_wrongly(changed, tmp_path):
     assert trained.load(tmp_path / "x.ckpt", "cpu").typical.peak == 255
     content["mnist_lab"]["typical"] = {**TYPICAL, **changed}
     torch.save(content, tmp_path / "x.ckpt")
-    with pytest.raises(CheckpointError, match="its training images are not described"):
+    with pytest.raises(LabError, match="its training images are not described"):
         trained.load(tmp_path / "x.ckpt", "cpu")

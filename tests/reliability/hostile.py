@@ -13,14 +13,14 @@ import torch
 import yaml
 
 from mnist_lab import LabError, models
-from mnist_lab.models import MLP, CheckpointError
+from mnist_lab.models import MLP
 
 ALLOWED_MEGABYTES = 100
 
 
 def refused(path: Path, **options) -> str:
     """The one line with which it is not loaded, but for the file's name, with which it begins."""
-    with pytest.raises(CheckpointError) as caught:
+    with pytest.raises(LabError) as caught:
         models.load(path, **options)
     assert len(str(caught.value).splitlines()) == 1
     assert str(caught.value).startswith(f"{path}: ")

@@ -180,7 +180,7 @@ def test_a_checkpoint_takes_no_more_memory_than_its_size(make, tmp_path):
     path = put(tmp_path, sealed(make()))
     megabytes = path.stat().st_size / 2**20
     outcome = apart(models.load, path)
-    assert outcome.told.startswith("CheckpointError: ")
+    assert outcome.told.startswith("LabError: ")
     assert outcome.megabytes < ALLOWED_MEGABYTES + 3 * megabytes
     assert outcome.seconds < 5
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 import yaml
 
-from mnist_lab import models
-from mnist_lab.models import CheckpointError, checkpoint
+from mnist_lab import LabError, models
+from mnist_lab.models import checkpoint
 from mnist_lab.runs.result import Result
 from mnist_lab.runs.trust import vouch
 from mnist_lab.settings import signatures
@@ -24,7 +24,7 @@ from tests.reliability.hostile import archive, change, content, put, refused, se
 def asked_in_three_ways(path: Path) -> None:
     """Each way to a checkpoint refuses it, in a line that names the file."""
     for ask in (models.read, models.load, lambda path: checkpoint.init_from(tiny(), path)):
-        with pytest.raises(CheckpointError) as caught:
+        with pytest.raises(LabError) as caught:
             ask(path)
         assert str(path) in str(caught.value)
         assert len(str(caught.value).splitlines()) == 1

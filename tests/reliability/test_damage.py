@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mnist_lab import models
-from mnist_lab.models import CheckpointError, checkpoint
+from mnist_lab import LabError, models
+from mnist_lab.models import checkpoint
 from mnist_lab.runs import folder
 from mnist_lab.runs.folder import FolderError
 from mnist_lab.runs.result import Result
@@ -39,7 +39,7 @@ def good(tmp_path_factory) -> bytes:
 def unreadable(path: Path) -> bool:
     try:
         models.read(path)
-    except CheckpointError:
+    except LabError:
         return True
     return False
 
@@ -85,7 +85,7 @@ def test_weights_that_do_not_fit_are_named(line, changes, tmp_path):
     path = put(tmp_path, sealed(archive(content(state_dict=weights))))
     assert refused(path) == line
     if "mean" not in line:  # a starting point's normalisation is the new model's
-        with pytest.raises(CheckpointError) as caught:
+        with pytest.raises(LabError) as caught:
             checkpoint.init_from(tiny(), path)
         assert str(caught.value) == f"init_from={path}: {line}"
 

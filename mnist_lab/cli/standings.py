@@ -1,0 +1,115 @@
+"""The table at a sweep's end: its jobs, the best first.
+
+Imports nothing heavy.
+"""
+
+import math
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from mnist_lab import LabError
+
+REASON = "failed.txt"
+"""Why a job could not be run to its end, in its folder."""
+_LISTED = 100  # finished jobs in the table; `compare` writes down all of them
+
+
+class _Job(NamedTuple):
+    """A job's row; `order` says where it stands: first those that have a result."""
+
+    order: tuple[bool, float, float]
+    name: str
+    value: str = "-"
+    test: str = "-"
+    epochs: str = "-"
+    seconds: str = "-"
+    state: str = ""
+
+
+def show(folder: Path, jobs: Mapping[str, str], monitor: str, mode: str) -> None:
+    """Print it.
+
+    Args:
+        folder: the sweep's.
+        jobs: what each job sets of what the sweep varies, by the names of their folders.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    known = [
+        path.name
+        for path in sorted(folder.iterdir(), key=_by_number)
+        if (path / "config.yaml").exists() or (path / REASON).exists()
+    ]
+    rows = [_job(folder / name, monitor, mode) for name in dict.fromkeys([*jobs, *known])]
+    rows.sort(key=lambda row: row.order)
+    table = Table(title=Text(str(folder)), title_justify="left")
+    for name in ("#", "job", monitor, monitor.replace("val/", "test/"), "epochs", "fit s"):
+        table.add_column(name, justify="left" if name == "job" else "right", overflow="fold")
+    if any(row.state for row in rows):
+        table.add_column("state", overflow="fold")
+    finished = sum(not row.state for row in rows)
+    for rank, row in enumerate(rows, 1):
+        if not _LISTED < rank <= finished:
+            cells = ["-" if row.state else str(rank), *row[1:]]
+            table.add_row(*map(Text, cells[: len(table.columns)]))
+    if finished > _LISTED:
+        table.caption = Text(f"and {finished - _LISTED:,} finished jobs more")
+    console = Console()
+    if not console.is_terminal:
+        console.width = 1000  # a row is a line, to be searched
+    console.print(table)
+    if finished and jobs.get(rows[0].name):  # whose name may be too short to say it
+        console.print(f"Best: {jobs[rows[0].name]}", markup=False, soft_wrap=True)
+    command = f"python -m mnist_lab.compare {shlex.quote(f'runs={folder}')}"
+    console.print(command, markup=False, soft_wrap=True)
+
+
+def loss_of(folder: Path) -> float:
+    """By which jobs are told apart that are level in what is monitored."""
+    from mnist_lab.runs.result import Result  # whose pydantic takes a while
+
+    result = Result.read(folder)
+    loss = None if result is None else result.metrics.get("val/loss")
+    return math.inf if loss is None else loss
+
+
+def number(value: float | None) -> str:
+    """A metric as the table has it."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _by_number(path: Path) -> list[str | int]:
+    """A key by which numbers within names are in their order."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
+
+
+def _job(folder: Path, monitor: str, mode: str) -> _Job:
+    from mnist_lab.runs.result import Result
+
+    unranked = (True, 0.0, 0.0)
+    try:
+        result = Result.read(folder)
+    except LabError as error:
+        return _Job(unranked, folder.name, state=str(error))
+    if result is None:
+        state = "unfinished" if (folder / "config.yaml").exists() else "not started"
+        if (folder / REASON).exists():
+            reason = (folder / REASON).read_text(encoding="utf-8", errors="replace")
+            state = f"failed: {reason.strip()}"
+        return _Job(unranked, folder.name, state=state)
+    if result.status == "diverged":
+        return _Job(unranked, folder.name, state=f"diverged: {result.reason}")
+    value = result.metrics.get(monitor)
+    return _Job(
+        (False, 0.0 if value is None else -value if mode == "max" else value, loss_of(folder)),
+        folder.name,
+        number(value),
+        number(result.metrics.get(monitor.replace("val/", "test/"))),
+        str(result.epochs),
+        "-" if result.seconds.fit is None else f"{result.seconds.fit:.1f}",
+    )
