@@ -35,8 +35,14 @@ class Settings:
     disputed: dict[str, dict[str, list[int]]]
 
 
+def main() -> None:
+    """One evaluation, or several, and the table of them."""
+    with command.Table.at_the_end(_show_all):
+        _main()
+
+
 @hydra.main(version_base="1.3", config_path=CONF, config_name="evaluate")
-def main(cfg: DictConfig) -> None:
+def _main(cfg: DictConfig) -> None:
     """Evaluate as composed; table, files and figures into `output`."""
     hydra_config = HydraConfig.get()
     try:
@@ -85,6 +91,12 @@ def _evaluate(cfg: DictConfig) -> None:
     )
     evaluations.show(numbers)
     print(f"Evaluation: {folder}")
+
+
+def _show_all(folder: Path) -> None:
+    from mnist_lab.reports import evaluations
+
+    evaluations.show_all(folder)
 
 
 def _folder(output: str | None) -> Path:

@@ -3,17 +3,17 @@
 Imports nothing heavy.
 """
 
+import contextlib
 import os
 import sys
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
-from omegaconf.errors import (
-    OmegaConfBaseException,
-)
+from omegaconf.errors import OmegaConfBaseException
 
 from mnist_lab import LabError
 from mnist_lab.cli import arguments
@@ -30,6 +30,29 @@ class Single(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         # Of any other exception Hydra would only warn.
         sys.exit(f"{config.hydra.job.name} takes {self.instead}, not -m")
+
+
+class Table(Callback):
+    """Of a sweep whose jobs are told together at its end: notes its folder.
+
+    Hydra itself calls callbacks at the end of those sweeps alone in which no job failed.
+    """
+
+    _folder: ClassVar[Path | None] = None
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        Table._folder = Path(config.hydra.sweep.dir)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def at_the_end(show: Callable[[Path], None]) -> Iterator[None]:
+        """Around the command: shows what has become of its sweep, if it is one, whatever it is."""
+        Table._folder = None
+        try:
+            yield
+        finally:
+            if Table._folder is not None:
+                show(Table._folder)
 
 
 def run(main: Callable[[], Any]) -> None:

@@ -35,10 +35,6 @@ class OptunaSweeper(Sweeper):
         params: the space, as on the command line: `optimizer.lr: tag(log, interval(1e-4, 1e-1))`.
     """
 
-    # Hydra makes no plugin that is called otherwise. That it lies elsewhere, and is registered by
-    # the command that asks for it, keeps it out of all other Hydra programs of the environment.
-    __module__ = "hydra_plugins.mnist_lab"
-
     def __init__(self, n_trials: int, n_jobs: int = 1, seed: int = 0, params: Any = None) -> None:
         self.n_trials, self.n_jobs, self.seed, self.params = n_trials, n_jobs, seed, params or {}
 

@@ -41,6 +41,10 @@ from mnist_lab.system.log import console_for_warnings
 
 register_resolvers()  # in a launcher's workers, which import this for the callback's sake
 
+# Hydra makes plugins of packages of this name alone, of those too that `Plugins.register` has been
+# told of, and runs whatever lies in such a package in every Hydra program of the environment. So
+# ours has only the name, by which this command knows it once it has been asked for.
+_SEARCH = "hydra_plugins.mnist_lab.OptunaSweeper"
 RECORD = "sweep.json"
 
 
@@ -99,12 +103,12 @@ def _opened(cfg: DictConfig) -> Sweep:
     overrides = parser.parse_overrides([*params, *as_typed(hydra.overrides.task)])
     arguments.add_to_jobs(loader, cfg, overrides)
     folder = Path(hydra.sweep.dir)
-    if hydra.sweeper._target_ == "hydra_plugins.mnist_lab.OptunaSweeper":
+    if hydra.sweeper._target_ == _SEARCH:
         if find_spec("optuna") is None:
             raise LabError("hydra/sweeper=optuna: needs optuna; pip install mnist-lab[sweep]")
         from mnist_lab.cli.search import OptunaSweeper
 
-        Plugins.instance().register(OptunaSweeper)  # for this command alone
+        Plugins.instance().class_name_to_class[_SEARCH] = OptunaSweeper
     jobs = {}
     if hydra.sweeper._target_ == f"{BasicSweeper.__module__}.{BasicSweeper.__name__}":
         (combinations,) = BasicSweeper.split_arguments(overrides, None)

@@ -237,3 +237,22 @@ def show(numbers: Mapping[str, Any]) -> None:
     console.print(table, by_class)
     if numbers["without_disputed"] is not None:
         console.print(page.disputed(numbers), highlight=False)
+
+
+def show_all(folder: Path) -> None:
+    """A table of the evaluations in the folder of a sweep over them, in the order of its jobs."""
+    stored = {path.parent.name: path for path in folder.glob("*/evaluation.json")}
+    if not stored:
+        return
+    table = Table("evaluation", "images", "accuracy", "95 % interval", "loss")
+    for name in sorted(stored, key=lambda name: int(name.partition("_")[0])):
+        numbers = json.loads(stored[name].read_text(encoding="utf-8"))
+        accuracy, loss = (f"{numbers['metrics'][key]:.4f}" for key in ("accuracy", "loss"))
+        low, high = numbers["accuracy_interval"]
+        count = f"{numbers['images']:,}"
+        table.add_row(escape(name), count, accuracy, f"{low:.4f} to {high:.4f}", loss)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 1000  # a row is a line, to be searched
+    console.print(table)
+    console.print(f"Evaluations: {escape(str(folder))}", highlight=False, soft_wrap=True)

@@ -471,13 +471,19 @@ def test_a_network_that_was_trained_on_no_dataset(lab_evaluate, tmp_path):
 
 def test_a_sweep_has_one_folder(trained, lab_evaluate, tmp_path):
     arguments = [f"checkpoint={trained}", "augment=affine", "augment.shift=0,6"]
-    assert lab_evaluate("-m", *arguments).status == 0
+    called = lab_evaluate("-m", *arguments)
+    assert called.status == 0
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
     (sweep,) = (tmp_path / "outputs/evaluations").iterdir()
     near, far = sorted(path for path in sweep.iterdir() if path.is_dir())
     assert near.name.startswith("0_augment-affine_shift-0")
     assert far.name.startswith("1_augment-affine_shift-6")
     assert read(near)["metrics"]["accuracy"] > read(far)["metrics"]["accuracy"]
+    cells = [line.split("│") for line in called.out.splitlines() if "_augment-affine_" in line]
+    rows_at_the_end = {row[1].strip(): row[3].strip() for row in cells if len(row) == 7}
+    assert rows_at_the_end == {
+        path.name: f"{read(path)['metrics']['accuracy']:.4f}" for path in (near, far)
+    }
 
 
 def test_what_fails_in_a_sweep_is_named_and_leaves_no_folder(trained, lab_evaluate, tmp_path):
