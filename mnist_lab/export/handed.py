@@ -44,7 +44,7 @@ def handed(checkpoint: str, trust: Sequence[str] = ()) -> Handed:
     """The network of a run's folder or checkpoint.
 
     Raises:
-        CheckpointError: the file cannot be read.
+        LabError: the file cannot be read.
         FolderError: its run's result cannot.
     """
     network = trained.load(checkpoint, "cpu", trust)
