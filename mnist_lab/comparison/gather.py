@@ -77,16 +77,15 @@ def find(runs: Sequence[str]) -> list[Path]:
     Raises:
         ComparisonError: there is no such folder, or no run below it.
     """
-    found: dict[Path, None] = {}
+    paths: list[Path] = []
     for text in runs:
-        matched = [text] if Path(text).is_dir() else sorted(filter(os.path.isdir, _matched(text)))
-        below = [run for each in matched for run in _below(each)]
+        matching = [text] if Path(text).is_dir() else sorted(filter(os.path.isdir, _matched(text)))
+        below = [Path(os.path.normpath(run)) for root in matching for run in _below(root)]
         if not below:
             known = "there is no run in or below it (no config.yaml, no result.json)"
-            raise ComparisonError(f"runs={text}: {known if matched else 'no such folder'}")
-        found |= dict.fromkeys(Path(os.path.normpath(run)) for run in below)
-    unique = {run.resolve(): run for run in reversed(found)}
-    return sorted(unique.values())
+            raise ComparisonError(f"runs={text}: {known if matching else 'no such folder'}")
+        paths += below
+    return sorted({path.resolve(): path for path in reversed(paths)}.values())
 
 
 def _matched(pattern: str) -> list[str]:
@@ -108,9 +107,9 @@ def read(folders: Iterable[Path]) -> tuple[list[Run], list[LeftOut]]:
     """What the finished runs' folders hold, and why the others are left out."""
     runs: list[Run] = []
     left_out: list[LeftOut] = []
+    for run in map(_read, folders):
+        runs.append(run) if isinstance(run, Run) else left_out.append(run)
     first: dict[tuple[str, str, int], Path] = {}
-    for found in map(_read, folders):
-        runs.append(found) if isinstance(found, Run) else left_out.append(found)
     for run in sorted(runs, key=lambda run: run.test is None):  # of two, one that was tested
         same = first.setdefault((run.comparable, run.setup, run.seed), run.folder)
         if same != run.folder:  # it would make the spread look smaller than it is
@@ -123,12 +122,12 @@ def _read(path: Path) -> Run | LeftOut:
     setup = None
     try:
         if not (path / "config.yaml").exists() and (result := Result.read(path)):
-            told = f"{result.model} on {result.dataset}"
-            value = result.metrics.get("test/accuracy")
-            return LeftOut(path, f"its settings are not known (no config.yaml): {told}, "
-                           f"test/accuracy {value}")  # fmt: skip
+            reason = "its settings are not known (no config.yaml)"
+            test = result.metrics.get("test/accuracy")
+            whose = f"{result.model} on {result.dataset}, test/accuracy {test}"
+            return LeftOut(path, f"{reason}: {whose}")
         plain = folder.read_config(path)
-        seed, setup, comparable = _split(plain, path)
+        seed, setup, comparable = _split(plain)
         result = Result.read(path)
         if result is None:
             return LeftOut(path, "unfinished: there is no result.json", setup)
@@ -136,11 +135,11 @@ def _read(path: Path) -> Run | LeftOut:
             return LeftOut(path, f"diverged: {result.reason}", setup)
         return _run(path, plain, result, seed, setup, comparable)
     except (FileOrSettingError, OSError) as error:
-        return LeftOut(path, f"damaged: {error}".replace(f"{path}: ", "").replace(f"{path}/", ""),
-                       setup)  # fmt: skip
+        reason = f"damaged: {error}".replace(f"{path}: ", "").replace(f"{path}/", "")
+        return LeftOut(path, reason, setup)
 
 
-def _split(plain: dict[str, Any], path: Path) -> tuple[int, str, str]:
+def _split(plain: dict[str, Any]) -> tuple[int, str, str]:
     """Seed, setup and what was tested on; the data's seed follows the run's unless it was set."""
     settings = influential(plain)
     seed = settings.pop("seed", None)
@@ -155,11 +154,10 @@ def _split(plain: dict[str, Any], path: Path) -> tuple[int, str, str]:
 def _run(
     path: Path, plain: dict[str, Any], result: Result, seed: int, setup: str, comparable: str
 ) -> Run:
-    metrics, monitor = result.metrics, str(plain.get("monitor"))
-    quantity, mode = monitor.removeprefix("val/"), plain.get("mode")
-    if f"val/{quantity}" not in metrics:
+    quantity = str(plain.get("monitor")).removeprefix("val/")
+    if f"val/{quantity}" not in result.metrics:
         quantity = "accuracy"  # of a value that results of earlier versions don't hold
-    val, test = metrics.get(f"val/{quantity}"), metrics.get(f"test/{quantity}")
+    val, test = (result.metrics.get(f"{split}/{quantity}") for split in ("val", "test"))
     if plain["data"].get("val_size") != 0 and val is None:
         raise ComparisonError(f"result.json: has no val/{quantity}")
     seconds = result.seconds.fit
@@ -181,20 +179,20 @@ def _run(
         seed=seed,
         setup=setup,
         comparable=comparable,
-        dataset=sys.intern(result.dataset),
-        model=sys.intern(result.model),
-        device=sys.intern(result.device),
-        version=sys.intern(f"torch {result.versions.get('torch')}"),
-        quantity=sys.intern(quantity),
-        mode=MODES.get(quantity, "min" if mode == "min" else "max"),
+        dataset=result.dataset,
+        model=result.model,
+        device=result.device,
+        version=f"torch {result.versions.get('torch')}",
+        quantity=quantity,
+        mode=MODES.get(quantity, "min" if plain.get("mode") == "min" else "max"),
         val=val,
         test=test,
-        classes=tuple(map(sys.intern, per_class)),
+        classes=tuple(per_class),
         recalls=tuple(
-            math.nan if each.recall is None or not each.support else each.recall
-            for each in per_class.values()
+            math.nan if scores.recall is None or not scores.support else scores.recall
+            for scores in per_class.values()
         ),
-        support=tuple(each.support for each in per_class.values()),
+        support=tuple(scores.support for scores in per_class.values()),
         parameters=result.parameters,
         epochs=result.epochs,
         seconds=seconds,

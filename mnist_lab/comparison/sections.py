@@ -68,9 +68,9 @@ def notes(table: Table) -> Iterator[str]:
         "found 4 times in 5."
     )
     for setting in table.settings:
-        if setting.along:
-            along = ", ".join(setting.along)
-            yield f"With {setting.key} {along} changes: their effects are one."
+        along = [other.key for other in table.settings if other.leader == setting.key]
+        if along:
+            yield f"With {setting.key} {', '.join(along)} changes: their effects are one."
     runs = [run for group in table.groups for run in group.runs]
     for what in ("device", "version"):
         if len(names := sorted({getattr(run, what) for run in runs})) > 1:

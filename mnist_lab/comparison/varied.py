@@ -24,13 +24,12 @@ class Setting:
     Attributes:
         key: as it is set: `model.norm`; for a choice of a class `optimizer`, `model`.
         name: the key, short where that is clear: `norm`.
-        along: keys of settings that change whenever this one does: their effects are one. They
-            have the first one's key as their `leader`.
+        leader: the key of the first setting that changes whenever this one does, unless it is this
+            one: their effects are one.
     """
 
     key: str
     name: str
-    along: tuple[str, ...] = ()
     leader: str | None = None
 
 
@@ -44,22 +43,25 @@ def distinguish(
     """
     columns = _columns([_flat(config) for config in _by_choice(configs)])
     leaders = _leaders(columns)
-    short = Counter(_key(key).rpartition(".")[2] for key in leaders)
-    settings = []
-    for key, leader in leaders.items():
-        name = _key(key).rpartition(".")[2]
-        along = [_key(k) for k, first in leaders.items() if first == key != k]
-        settings.append(Setting(_key(key), name if short[name] == 1 else _key(key), tuple(along),
-                                None if leader == key else _key(leader)))  # fmt: skip
+    last = {key: _key(key).rpartition(".")[2] for key in leaders}
+    often = Counter(last.values())
+    settings = [
+        Setting(
+            _key(key),
+            last[key] if often[last[key]] == 1 else _key(key),
+            None if leader == key else _key(leader),
+        )
+        for key, leader in leaders.items()
+    ]
     shown = [_shown(key, columns[key]) for key in leaders]
     rows = [tuple(column[index] for column in shown) for index in range(len(configs))]
     names: list[str] = []
-    often: Counter[str] = Counter()
+    used: Counter[str] = Counter()
     for row in rows:
         parts = zip(settings, row, strict=True)
         name = " ".join(f"{s.name}={value}" for s, value in parts if value is not None) or alone
-        often[name] += 1  # values that are shown alike, as 1 and "1" are
-        names.append(f"{name} ({often[name]})" if often[name] > 1 else name)
+        used[name] += 1  # values that are shown alike, as 1 and "1" are
+        names.append(f"{name} ({used[name]})" if used[name] > 1 else name)
     return settings, rows, names
 
 

@@ -64,3 +64,22 @@ def test_what_is_drawn_has_the_colour_of_its_legend(drawings):
               figure.legends[0].legend_handles, strict=True)}  # fmt: skip
     assert first.get_ydata()[0] == pytest.approx(90.05)
     assert first.get_color() == colors["after \u00b7 1024"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "holds no epochs"),
+        ("epoch,val/accuracy\n0,none\n", "could not convert"),
+        ("epoch,train/accuracy\n0,0.5\n", "has no val/accuracy"),
+        ("\x00", "holds no epochs"),
+        (None, "[Errno 2]"),
+    ],
+)
+def test_a_curve_that_cannot_be_drawn_is_missing_by_name(content, reason, write_run, read_table):
+    path = write_run("a") / "metrics.csv"
+    path.unlink() if content is None else path.write_text(content)
+    missing = []
+    assert drawing._history(read_table().groups[0], "val/accuracy", missing) is None
+    (line,) = missing
+    assert line.startswith(f"Not among the curves: {path}: {reason}")

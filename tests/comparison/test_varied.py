@@ -1,38 +1,31 @@
 """What groups are called, and in which settings they are said to differ."""
 
-import json
+import pytest
 
 from mnist_lab.comparison import sections
 
 
-def test_how_many_images_are_trained_on_is_a_setting_like_any_other(write_run, read_table):
-    write_run("a", data__train_size=500)
-    write_run("b", data__train_size=None)
-    assert {group.name for group in read_table().groups} == {"train_size=500", "train_size=none"}
+def shift(pixels):
+    return {"augment": {"_target_": "mnist_lab.data.augment.Shift", "pixels": pixels}}
 
 
-def test_a_datas_seed_of_its_own_is_a_setting(write_run, read_table):
-    write_run("a", data__seed=5)
-    write_run("b", data__seed=6)
-    assert {group.name for group in read_table().groups} == {"seed=5", "seed=6"}
+MLP = {"model__name": "mlp", "model___target_": "mnist_lab.models.MLP", "model__hidden": [100]}
 
 
-def test_the_choice_of_a_model_names_it_and_its_own_settings_are_not_told(write_run, read_table):
-    write_run("a")
-    write_run("b", model__name="mlp", model__hidden=[100], model__norm="none",
-              model___target_="mnist_lab.models.MLP")  # fmt: skip
-    table = read_table()
-    assert {group.name for group in table.groups} == {"model=lenet", "model=mlp"}
-    assert [(setting.key, setting.along) for setting in table.settings] == [("model", ())]
-
-
-def test_a_choice_of_none_has_a_name(write_run, read_table):
-    write_run("a")
-    write_run("b", augment={"_target_": "mnist_lab.data.augment.Shift", "pixels": 2})
-    write_run("c", augment={"_target_": "mnist_lab.data.augment.Shift", "pixels": 3})
-    assert {group.name for group in read_table().groups} == {
-        "augment=none", "augment=Shift pixels=2", "augment=Shift pixels=3",
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    ("runs", "names"),
+    [
+        ([{"data__train_size": 500}, {"data__train_size": None}], "train_size=500 train_size=none"),
+        ([{"data__seed": 5}, {"data__seed": 6}], "seed=5 seed=6"),
+        ([{}, MLP], "model=lenet model=mlp"),  # whose own settings are not told
+        ([{}, shift(2)], "augment=none augment=Shift"),
+        ([{"model__norm": "\x1b[31mred\n"}, {}], r"norm=\x1b[31mred\n norm=after"),
+    ],
+)
+def test_groups_are_called_by_what_differs_as_it_can_be_printed(runs, names, write_run, read_table):
+    for number, settings in enumerate(runs):
+        write_run(f"{number}", val=-number, **settings)
+    assert " ".join(group.name for group in read_table().groups) == names
 
 
 def test_choices_of_conf_have_their_names_unless_they_were_changed(write_run, read_table):
@@ -53,8 +46,8 @@ def test_settings_that_change_together_are_one_and_said_to_be(write_run, read_ta
         write_run(f"{size}", data__batch_size=size, trainer__max_epochs=epochs)
     table = read_table()
     size, epochs = table.settings
-    assert (size.key, size.along) == ("data.batch_size", ("trainer.max_epochs",))
-    assert (epochs.key, epochs.leader, epochs.along) == ("trainer.max_epochs", size.key, ())
+    assert (size.key, size.leader) == ("data.batch_size", None)
+    assert (epochs.key, epochs.leader) == ("trainer.max_epochs", size.key)
     assert "With data.batch_size trainer.max_epochs changes: their effects are one." in [
         *sections.notes(table)
     ]
@@ -79,7 +72,7 @@ def test_an_interpolations_second_copy_is_not_told(write_run, read_table):
         choice = {"_target_": "torch.optim.Adam", "_partial_": True, "lr": lr}
         write_run(f"{lr}", optimizer=choice)
     (setting,) = read_table().settings
-    assert (setting.key, setting.name, setting.along) == ("optimizer.lr", "lr", ())
+    assert (setting.key, setting.name) == ("optimizer.lr", "lr")
 
 
 def test_names_that_would_be_equal_are_told_apart(write_run, read_table):
@@ -88,11 +81,3 @@ def test_names_that_would_be_equal_are_told_apart(write_run, read_table):
     names = sorted(group.name for group in read_table().groups)
     assert len(set(names)) == 2
     assert [letter in name for letter, name in zip("ab", names, strict=True)] == [True, True]
-
-
-def test_what_is_shown_of_a_setting_can_be_printed(write_run, read_table):
-    write_run("a", model__norm="\x1b[31mred\n")
-    write_run("b")
-    names = {group.name for group in read_table().groups}
-    assert names == {r"norm=\x1b[31mred\n", "norm=after"}
-    assert json.dumps(sorted(names)).isascii()
