@@ -1,6 +1,5 @@
 """The command `python -m mnist_lab.evaluate`: how good checkpoints are on labelled images."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,25 +13,9 @@ from mnist_lab.cli import command
 from mnist_lab.cli.names import moment, register_resolvers
 from mnist_lab.settings import signatures
 from mnist_lab.settings.conf import CONF
+from mnist_lab.settings.ranges import Count, Seed
 
 register_resolvers()
-
-
-@dataclass
-class Settings:
-    """The root of `conf/evaluate.yaml`, but for its groups `data` and `augment`."""
-
-    checkpoint: str | list[str]
-    split: Literal["test", "val", "train", "all"]
-    tta: int
-    inside: int | None
-    seed: int
-    output: str | None
-    overwrite: bool
-    batch_size: int
-    device: str
-    trust: list[str]
-    disputed: dict[str, dict[str, list[int]]]
 
 
 def main() -> None:
@@ -46,7 +29,12 @@ def _main(cfg: DictConfig) -> None:
     """Evaluate as composed; table, files and figures into `output`."""
     hydra_config = HydraConfig.get()
     try:
-        _evaluate(cfg)
+        own = [str(key) for key in cfg if key not in ("data", "augment")]
+        settings: Any = OmegaConf.to_container(
+            OmegaConf.masked_copy(cfg, own), resolve=True, throw_on_missing=True
+        )
+        signatures.check(settings, _evaluate)
+        _evaluate(**settings)
     except LabError as error:
         if hydra_config.mode == RunMode.MULTIRUN:  # the command's end tells the first one alone
             folder = Path(hydra_config.runtime.output_dir)
@@ -55,39 +43,45 @@ def _main(cfg: DictConfig) -> None:
         raise
 
 
-def _evaluate(cfg: DictConfig) -> None:
-    own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key not in ("data", "augment")])
-    plain: Any = OmegaConf.to_container(own, resolve=True, throw_on_missing=True)
-    signatures.check(plain, Settings)
-    settings = Settings(**plain)
-    if not 0 <= settings.seed < 2**32:
-        raise LabError(f"seed must lie between 0 and {2**32 - 1}, not {settings.seed}")
-    paths = settings.checkpoint
-    paths = [paths] if isinstance(paths, str) else paths
+def _evaluate(
+    checkpoint: str | list[str],
+    split: Literal["test", "val", "train", "all"],
+    tta: int,
+    inside: int | None,
+    seed: Seed,
+    output: str | None,
+    overwrite: bool,
+    batch_size: Count,
+    device: str,
+    trust: list[str],
+    disputed: dict[str, dict[str, list[int]]],
+) -> None:
+    """With the root of `conf/evaluate.yaml`, but for its groups `data` and `augment`."""
+    paths = [checkpoint] if isinstance(checkpoint, str) else checkpoint
     if not paths:
         raise LabError("checkpoint=[]: name at least one")
-    folder = _folder(settings.output)
+    folder = _folder(output)
 
     command.say_loading()
     from mnist_lab.cli.dataset import dataset
     from mnist_lab.reports import evaluations
     from mnist_lab.runs import trained
 
-    evaluations.refuse_taken(folder, settings.overwrite)
-    members = trained.load_all(paths, settings.device, settings.trust)
-    data, augment = dataset(members, settings.split)
+    evaluations.refuse_taken(folder, overwrite)
+    members = trained.load_all(paths, device, trust)
+    data, augment = dataset(members, split)
     numbers = evaluations.evaluate(
         members,
         data,
         folder,
-        split=settings.split,
+        split=split,
         augment=augment,
-        seed=settings.seed,
-        tta=settings.tta,
-        inside=settings.inside,
-        disputed=settings.disputed.get(data.source.name, {}).get(settings.split, []),
-        batch_size=settings.batch_size,
-        overwrite=settings.overwrite,
+        seed=seed,
+        tta=tta,
+        inside=inside,
+        disputed=disputed.get(data.source.name, {}).get(split, []),
+        batch_size=batch_size,
+        overwrite=overwrite,
     )
     evaluations.show(numbers)
     print(f"Evaluation: {folder}")

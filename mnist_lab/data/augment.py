@@ -1,13 +1,17 @@
 """Random transforms of a whole batch at once, each image its own, on the batch's device."""
 
 import math
+from typing import Annotated
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 from torch.nn import functional
 
+from mnist_lab.settings.ranges import LessThanOne, NotNegative, Ranged
 
-class RandomAffine:
+
+class RandomAffine(Ranged):
     """Rotate, scale and shift each image by its own amount, drawn uniformly.
 
     Args:
@@ -16,13 +20,12 @@ class RandomAffine:
         shift: translation, up to this many pixels either way, along each axis.
     """
 
-    def __init__(self, degrees: float = 0.0, scale: float = 0.0, shift: float = 0.0) -> None:
-        if not 0 <= degrees <= 180:
-            raise ValueError(f"degrees must lie between 0 and 180, not {degrees}")
-        if not 0 <= scale < 1:
-            raise ValueError(f"scale must lie between 0 and 1 (exclusive), not {scale}")
-        if shift < 0:
-            raise ValueError(f"shift must not be negative, not {shift}")
+    def __init__(
+        self,
+        degrees: Annotated[float, Interval(ge=0, le=180)] = 0.0,
+        scale: LessThanOne = 0.0,
+        shift: NotNegative = 0.0,
+    ) -> None:
         self.degrees, self.scale, self.shift = degrees, scale, shift
 
     def __call__(self, images: Tensor) -> Tensor:

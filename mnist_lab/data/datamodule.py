@@ -14,12 +14,13 @@ from mnist_lab.data.base import DataError, Source, Split
 from mnist_lab.data.loader import TensorLoader
 from mnist_lab.data.split import count, stratified
 from mnist_lab.data.typical import Typical
+from mnist_lab.settings.ranges import Count, Ranged, Seed
 
 log = logging.getLogger(__name__)
 Transform = Callable[[Tensor], Tensor]
 
 
-class DataModule(L.LightningDataModule):
+class DataModule(Ranged, L.LightningDataModule):
     """A source's images, split into train, validation and test, resident in memory.
 
     The source's test split stays the test split, and its validation split, if it has one, that of
@@ -44,22 +45,16 @@ class DataModule(L.LightningDataModule):
         source: Source,
         root: str = "data",
         mirror: str | None = None,
-        batch_size: int = 64,
-        eval_batch_size: int = 500,
+        batch_size: Count = 64,
+        eval_batch_size: Count = 500,
         val_size: int | float = 5000,
         train_size: int | float | None = None,
-        split_seed: int = 0,
+        split_seed: Seed = 0,
         augment: Transform | None = None,
         device: str = "auto",
-        seed: int = 0,
+        seed: Seed = 0,
     ) -> None:
         super().__init__()
-        for name, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, not {value}")
-        for name, value in (("seed", seed), ("split_seed", split_seed)):
-            if not 0 <= value < 2**32:
-                raise ValueError(f"{name} must lie between 0 and {2**32 - 1}, not {value}")
         if device != "auto":
             try:
                 torch.device(device)

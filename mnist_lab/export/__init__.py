@@ -6,21 +6,25 @@ Imports nothing heavy before something is exported.
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from annotated_types import Ge
 
 from mnist_lab import FileOrSettingError
+from mnist_lab.settings.ranges import ranged
 from mnist_lab.system.files import whole
 
 Format = Literal["html", "onnx", "pt2"]
 FORMATS: tuple[Format, ...] = ("html", "onnx", "pt2")
 
 
+@ranged
 def export(
     checkpoint: str | list[str],
     output: str,
     format: Format | None = None,
     overwrite: bool = False,
-    images: int = 120,
+    images: Annotated[int, Ge(0)] = 120,
     trust: tuple[str, ...] | list[str] = (),
 ) -> Path:
     """Write a trained network as a page, as ONNX or as a torch program; the file written.
@@ -42,8 +46,6 @@ def export(
         if not target.is_file():  # a pipe or device would be replaced, too
             remedy = f"is {'a folder' if target.is_dir() else 'no file that could be replaced'}"
         raise FileOrSettingError(f"output={target}: {remedy}")
-    if images < 0:
-        raise FileOrSettingError(f"images must be at least 0, not {images}")
     paths = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     most = 2 if form == "html" else 1
     if not 1 <= len(paths) <= most:

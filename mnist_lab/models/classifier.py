@@ -19,8 +19,8 @@ from mnist_lab import LabError
 from mnist_lab.metrics.counts import METRICS, Counter, Scores
 from mnist_lab.metrics.evaluation import shortest
 from mnist_lab.metrics.tally import Tally
-from mnist_lab.models.layers import check_sizes
 from mnist_lab.models.schedules import constant, schedule
+from mnist_lab.settings.ranges import Count, LessThanOne, Ranged
 from mnist_lab.system.processes import gathered
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -33,18 +33,18 @@ class Shared(TypedDict, total=False):
     """The settings that every model takes; `Classifier` says what they mean."""
 
     name: str | None
-    in_channels: int
-    num_classes: int
-    image_size: int
+    in_channels: Count
+    num_classes: Count
+    image_size: Count
     resize: Literal["bilinear", "pad"]
     normalize: Literal["train", "none"]
-    label_smoothing: float
+    label_smoothing: LessThanOne
     compile: bool
     optimizer: MakeOptimizer
     scheduler: MakeScheduler
 
 
-class Classifier(L.LightningModule):
+class Classifier(Ranged, L.LightningModule):
     """A network from images to logits, with its own preprocessing.
 
     A subclass passes its `**shared` settings on and sets `self.network`, which turns normalised
@@ -76,20 +76,17 @@ class Classifier(L.LightningModule):
         self,
         *,
         name: str | None = None,
-        in_channels: int = 1,
-        num_classes: int = 10,
-        image_size: int = 28,
+        in_channels: Count = 1,
+        num_classes: Count = 10,
+        image_size: Count = 28,
         resize: Literal["bilinear", "pad"] = "bilinear",
         normalize: Literal["train", "none"] = "train",
-        label_smoothing: float = 0.0,
+        label_smoothing: LessThanOne = 0.0,
         compile: bool = False,
         optimizer: MakeOptimizer = ADAM,
         scheduler: MakeScheduler = constant,
     ) -> None:
         super().__init__()
-        check_sizes(in_channels=in_channels, num_classes=num_classes, image_size=image_size)
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing must lie in 0..1 (exclusive), not {label_smoothing}")
         try:  # now, not when training starts: a value out of their range
             trial = optimizer([nn.Parameter(torch.zeros(1))])
         except ValueError as error:

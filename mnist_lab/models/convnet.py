@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from mnist_lab.models.classifier import Classifier, Shared
-from mnist_lab.models.layers import Activation, Norm, check_sizes, dense, normalised
+from mnist_lab.models.layers import Activation, Norm, dense, normalised
+from mnist_lab.settings.ranges import Count, Share
 
 
 class ConvNet(Classifier):
@@ -28,16 +29,16 @@ class ConvNet(Classifier):
 
     def __init__(
         self,
-        widths: Sequence[Sequence[int]] = ((32,), (64,)),
-        kernel_sizes: Sequence[int] = (3, 3),
+        widths: Sequence[Sequence[Count]] = ((32,), (64,)),
+        kernel_sizes: Sequence[Count] = (3, 3),
         padding: Literal["same", "valid"] = "same",
-        pools: Sequence[int] | None = None,
-        unshuffle: int = 1,
+        pools: Sequence[Count] | None = None,
+        unshuffle: Count = 1,
         activation: Activation = "relu",
         norm: Norm = "after",
-        dropout: float = 0.0,
-        hidden: Sequence[int] = (),
-        hidden_dropout: float = 0.0,
+        dropout: Share = 0.0,
+        hidden: Sequence[Count] = (),
+        hidden_dropout: Share = 0.0,
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
@@ -45,16 +46,10 @@ class ConvNet(Classifier):
         for name, given in (("kernel_sizes", kernel_sizes), ("pools", pools)):
             if len(given) != len(widths):
                 raise ValueError(f"{len(given)} {name} for {len(widths)} blocks of widths")
-        check_sizes(
-            widths=[width for block in widths for width in block],
-            kernel_sizes=kernel_sizes,
-            pools=pools,
-            hidden=hidden,
-        )
         if any(size % 2 == 0 for size in kernel_sizes):
             raise ValueError(f"kernel_sizes must be odd, not {list(kernel_sizes)}")
         channels, size = self.hparams["in_channels"], self.image_size
-        if unshuffle < 1 or size % unshuffle:
+        if size % unshuffle:
             raise ValueError(f"unshuffle={unshuffle} doesn't divide image_size={size}")
         layers: list[nn.Module] = [nn.PixelUnshuffle(unshuffle)] if unshuffle > 1 else []
         channels, size = channels * unshuffle**2, size // unshuffle

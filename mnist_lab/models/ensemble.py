@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from mnist_lab.metrics.evaluation import Evaluation, EvaluationError
 from mnist_lab.models import Classifier
+from mnist_lab.settings.ranges import Count, ranged
 
 _FARTHEST = 2  # pixels, of a shift
 _REACH = range(-_FARTHEST, _FARTHEST + 1)
@@ -19,6 +20,7 @@ SHIFTS = sorted(
 )
 
 
+@ranged
 def evaluate(
     models: Classifier | Sequence[Classifier],
     images: Tensor,
@@ -26,7 +28,7 @@ def evaluate(
     classes: Sequence[str],
     *,
     tta: int = 1,
-    batch_size: int = 1000,
+    batch_size: Count = 1000,
 ) -> Evaluation:
     """Have the networks, each in eval mode on its device, judge images `(N, C, H, W)`.
 
@@ -47,8 +49,6 @@ def evaluate(
         )
     if not 1 <= tta <= len(SHIFTS):
         raise EvaluationError(f"tta must lie between 1 and {len(SHIFTS)}, not {tta}")
-    if batch_size < 1:
-        raise EvaluationError(f"batch_size must be at least 1, not {batch_size}")
     for model in members:
         if model.num_classes != len(classes):
             raise EvaluationError(

@@ -20,18 +20,6 @@ Norm = Literal["after", "before", "none"]
 """Where batch normalisation stands: after the activation, before it, or nowhere."""
 
 
-def check_sizes(**given: int | Sequence[int]) -> None:
-    """Refuse a size, or any of several, that is less than one.
-
-    Raises:
-        ValueError: the text names it.
-    """
-    for name, value in given.items():
-        sizes = value if isinstance(value, Sequence) else [value]
-        if any(size < 1 for size in sizes):
-            raise ValueError(f"{name} must be at least 1, not {value}")
-
-
 def normalised(
     layer: nn.Module, activation: Activation, norm: Norm, batch_norm: nn.Module
 ) -> list[nn.Module]:

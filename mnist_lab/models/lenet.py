@@ -6,7 +6,8 @@ from typing import Literal, Unpack
 from torch import nn
 
 from mnist_lab.models.classifier import Classifier, Shared
-from mnist_lab.models.layers import ACTIVATIONS, Activation, check_sizes, dense
+from mnist_lab.models.layers import ACTIVATIONS, Activation, dense
+from mnist_lab.settings.ranges import Count
 
 
 class LeNet(Classifier):
@@ -24,15 +25,14 @@ class LeNet(Classifier):
 
     def __init__(
         self,
-        widths: Sequence[int] = (6, 16, 120),
-        hidden: Sequence[int] = (84,),
+        widths: Sequence[Count] = (6, 16, 120),
+        hidden: Sequence[Count] = (84,),
         activation: Activation = "tanh",
         pool: Literal["average", "max"] = "average",
         **shared: Unpack[Shared],
     ) -> None:
         shared.setdefault("image_size", 32)
         super().__init__(**shared)
-        check_sizes(widths=widths, hidden=hidden)
         channels, size = self.hparams["in_channels"], self.image_size
         layers: list[nn.Module] = []
         for index, width in enumerate(widths):

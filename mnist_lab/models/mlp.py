@@ -6,7 +6,8 @@ from typing import Unpack
 from torch import nn
 
 from mnist_lab.models.classifier import Classifier, Shared
-from mnist_lab.models.layers import Activation, Norm, check_sizes, dense
+from mnist_lab.models.layers import Activation, Norm, dense
+from mnist_lab.settings.ranges import Count, Share
 
 
 class MLP(Classifier):
@@ -19,14 +20,13 @@ class MLP(Classifier):
 
     def __init__(
         self,
-        hidden: Sequence[int] = (784, 128),
+        hidden: Sequence[Count] = (784, 128),
         activation: Activation = "relu",
         norm: Norm = "none",
-        dropout: float = 0.0,
+        dropout: Share = 0.0,
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
-        check_sizes(hidden=hidden)
         inputs = self.hparams["in_channels"] * self.image_size**2
         head = dense(inputs, hidden, self.num_classes, activation, norm, dropout)
         self.network = nn.Sequential(nn.Flatten(), *head)

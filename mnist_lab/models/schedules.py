@@ -14,6 +14,8 @@ from torch.optim.lr_scheduler import (
     StepLR,
 )
 
+from mnist_lab.settings.ranges import Count, LessThanOne, Positive, Share, ranged
+
 
 def schedule(
     make: Callable[..., Any], optimizer: Optimizer, total_steps: int
@@ -45,11 +47,12 @@ def constant(optimizer: Optimizer, total_steps: int) -> None:
     """The optimizer's own learning rate throughout."""
 
 
+@ranged
 def onecycle(
     optimizer: Optimizer,
     total_steps: int,
-    peak: float,
-    warmup: float = 0.3,
+    peak: Positive,
+    warmup: LessThanOne = 0.3,
     cycle_momentum: bool = True,
 ) -> LRScheduler:
     """Up from peak / 25 to `peak` in the first `warmup` of the steps, then down to nearly nothing.
@@ -57,11 +60,6 @@ def onecycle(
     Smith and Topin, "Super-Convergence" (2018). The optimizer's own learning rate is replaced, and
     its (first) momentum too, which goes the other way, unless `cycle_momentum` is off.
     """
-    _check_warmup(warmup)
-    if warmup == 1:
-        raise ValueError("warmup=1 leaves no steps to come down in")
-    if peak <= 0:
-        raise ValueError(f"peak must be positive, not {peak}")
     if math.isclose(warmup * total_steps, 1):
         # The first step is the peak's. torch would divide by the length of a rise of one step, 0.
         warmup *= 1 - 1e-9
@@ -74,12 +72,12 @@ def onecycle(
     )
 
 
-def cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.0) -> LRScheduler:
+@ranged
+def cosine(optimizer: Optimizer, total_steps: int, warmup: Share = 0.0) -> LRScheduler:
     """Down to zero along half a cosine, after a linear rise in the first `warmup` of the steps.
 
     Loshchilov and Hutter, "SGDR" (2017), without restarts.
     """
-    _check_warmup(warmup)
     rise = round(warmup * total_steps)
 
     def factor(step: int) -> float:
@@ -90,15 +88,7 @@ def cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.0) -> LRSch
     return LambdaLR(optimizer, factor)
 
 
-def step(optimizer: Optimizer, total_steps: int, every: int, factor: float) -> LRScheduler:
+@ranged
+def step(optimizer: Optimizer, total_steps: int, every: Count, factor: Positive) -> LRScheduler:
     """The learning rate times `factor` after every `every` training steps."""
-    if every < 1:
-        raise ValueError(f"every must be at least 1, not {every}")
-    if factor <= 0:
-        raise ValueError(f"factor must be positive, not {factor}")
     return StepLR(optimizer, step_size=every, gamma=factor)
-
-
-def _check_warmup(warmup: float) -> None:
-    if not 0 <= warmup <= 1:
-        raise ValueError(f"warmup is a share of the steps, from 0 to 1, not {warmup}")

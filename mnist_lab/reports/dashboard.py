@@ -25,6 +25,7 @@ from mnist_lab.metrics.counts import METRICS
 from mnist_lab.models import Classifier
 from mnist_lab.reports.projector import enlarged, seen, tiled, write_embedding
 from mnist_lab.runs.result import Result
+from mnist_lab.settings.ranges import Count, Ranged
 from mnist_lab.settings.roles import Role, keys
 from mnist_lab.training.ending import FinishedRun
 
@@ -73,7 +74,7 @@ def _tag(name: str) -> str:
     return f"{quantity.title()}/{split}" if first else name
 
 
-class Dashboard(Callback):
+class Dashboard(Ranged, Callback):
     """Fills TensorBoard: numbers every epoch, pictures every few, what is final at the end.
 
     It needs no more than one of Lightning's `TensorBoardLogger` beside it. While training it
@@ -87,9 +88,7 @@ class Dashboard(Callback):
 
     told_last = True
 
-    def __init__(self, pictures_every: int = 5) -> None:
-        if pictures_every < 1:
-            raise ValueError(f"pictures_every must be at least 1, not {pictures_every}")
+    def __init__(self, pictures_every: Count = 5) -> None:
         self.pictures_every = pictures_every
         self._start = self._paused = 0.0
         self._batches = 0

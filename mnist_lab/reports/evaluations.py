@@ -23,6 +23,7 @@ from mnist_lab.reports import gallery, page
 from mnist_lab.runs.predictions import write_tables
 from mnist_lab.runs.trained import Trained, refuse_other_classes
 from mnist_lab.settings import signatures
+from mnist_lab.settings.ranges import Count, Seed, ranged
 from mnist_lab.system.files import left_behind, temporary, whole
 
 if TYPE_CHECKING:  # takes a while
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # takes a while
 _FILES = {"evaluation.json", "predictions.csv", "per_class.csv", "report.html", "figures"}
 
 
+@ranged
 def evaluate(
     members: Sequence[Trained],
     data: DataModule,
@@ -38,11 +40,11 @@ def evaluate(
     *,
     split: str = "test",
     augment: dict[str, Any] | None = None,
-    seed: int = 0,
+    seed: Seed = 0,
     tta: int = 1,
     inside: int | None = None,
     disputed: Sequence[int] = (),
-    batch_size: int = 1000,
+    batch_size: Count = 1000,
     overwrite: bool = False,
 ) -> dict[str, Any]:
     """Have networks judge a split of labelled images; numbers, tables and figures into `folder`.

@@ -3,7 +3,6 @@
 Imports nothing heavy before its settings have been looked at.
 """
 
-import math
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mnist_lab import LabError
+from mnist_lab.settings.ranges import Count, Positive, ranged
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,17 +21,18 @@ if TYPE_CHECKING:
     from mnist_lab.runs.trained import Trained
 
 
+@ranged
 def predict(
     checkpoint: str,
     input: str,
     output: str | None = None,
     format: Literal["csv", "kaggle"] = "csv",
     overwrite: bool = False,
-    batch_size: int = 500,
+    batch_size: Count = 500,
     device: str = "auto",
     trust: Sequence[str] = (),
     invert: bool | None = None,
-    scale: float | None = None,
+    scale: Positive | None = None,
     transpose: bool | None = None,
 ) -> int:
     """Write the table of predictions; how many there are.
@@ -55,10 +56,6 @@ def predict(
         if not target.is_file():  # a pipe or device would be replaced, too
             remedy = f"is {'a folder' if target.is_dir() else 'no file that could be replaced'}"
         raise LabError(f"output={target}: {remedy}")
-    if scale is not None and not 0 < scale < math.inf:
-        raise LabError(f"scale must be positive, not {scale}")
-    if batch_size < 1:
-        raise LabError(f"batch_size must be at least 1, not {batch_size}")
 
     from mnist_lab.data.inputs import open_images
     from mnist_lab.runs import trained

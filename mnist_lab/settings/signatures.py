@@ -14,7 +14,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from mnist_lab import FileOrSettingError
+from mnist_lab import LabError
 
 OWN = "a package of your own is allowed by trust=[PACKAGE]"
 """What is said where a file names a class that isn't trusted."""
@@ -24,20 +24,20 @@ PARTS: Mapping[str, str] = {"augment": "data", "optimizer": "model", "scheduler"
 """What stands at a configuration's root, and the object beside it that `build` hands it to."""
 
 
-class ConfigError(FileOrSettingError):
+class ConfigError(LabError, ValueError):
     """A setting that doesn't fit; the text names the key, what came and what is allowed."""
 
 
 def check(settings: Mapping[str, Any], target: Callable[..., Any], path: str = "") -> None:
     """Hold settings against the signature of what they will be passed to, at every level.
 
-    Types are compared strictly, as JSON has them: `"32"` and `true` are no integers, `3` is a
-    float. What only a constructor can know (ranges) shows in `build`.
+    Types and ranges are compared strictly, as JSON has them: `"32"` and `true` are no integers, `3`
+    is a float. What only a constructor can know (combinations) shows in `build`.
 
     Raises:
         ConfigError: an unknown, missing or mistyped setting, or a `_target_` that doesn't fit.
     """
-    known, required, rest = _parameters(target)
+    known, required, rest = parameters(target)
     for name in settings.keys() - known.keys() - _INSTANTIATE_KEYS:
         if rest is None:
             raise ConfigError(f"{path}{name}: no such setting{hint(name, list(known))}")
@@ -82,7 +82,8 @@ def build(settings: Mapping[str, Any]) -> dict[str, Any]:
             part, _, rest = text.partition(": ")
             if part in parts:  # the model's word on its optimizer, say
                 raise ConfigError(f"{_blamed(part, settings[part], rest)}: {rest}") from error
-            raise ConfigError(f"{key}: {text}") from error
+            within = isinstance(reason, ConfigError)  # it names an argument
+            raise ConfigError(f"{key}{'.' if within else ': '}{text}") from error
     return built
 
 
@@ -127,15 +128,15 @@ def settings_of(dotted: str, key: str) -> list[str] | None:
     Raises:
         ConfigError: it cannot be imported.
     """
-    known, _, rest = _parameters(locate(dotted, key))
+    known, _, rest = parameters(locate(dotted, key))
     return list(known) if rest is None else None
 
 
-def _parameters(target: Callable[..., Any]) -> tuple[dict[str, Any], set[str], Any]:
-    """Known parameters and their types, the required ones, and the type of any others."""
+def parameters(target: Callable[..., Any]) -> tuple[dict[str, Any], set[str], Any]:
+    """Known parameters and their types, ranges and all, the required ones, the type of others."""
     function = target.__init__ if inspect.isclass(target) else target
     try:
-        hints = typing.get_type_hints(function)
+        hints = typing.get_type_hints(function, include_extras=True)
     except (NameError, TypeError):
         hints = {}  # annotations that exist for type checkers alone: names are checked still
     known: dict[str, Any] = {}
@@ -145,7 +146,7 @@ def _parameters(target: Callable[..., Any]) -> tuple[dict[str, Any], set[str], A
         hint = hints.get(name, Any)
         if parameter.kind is parameter.VAR_KEYWORD:
             if typing.get_origin(hint) is typing.Unpack:
-                known |= typing.get_type_hints(typing.get_args(hint)[0])
+                known |= typing.get_type_hints(typing.get_args(hint)[0], include_extras=True)
             else:
                 rest = hint
         elif parameter.kind is not parameter.VAR_POSITIONAL:
@@ -160,7 +161,8 @@ def _check_value(value: Any, expected: Any, key: str) -> None:
         target = locate(value["_target_"], key)
         fitting = [t for t in typing.get_args(expected) or [expected] if t is not type(None)]
         # A function, and what a partial will make, cannot be told from here.
-        judged = all(map(inspect.isclass, fitting)) and not value.get("_partial_")
+        known = all(map(inspect.isclass, fitting)) and Any not in fitting
+        judged = known and not value.get("_partial_")
         if judged and isinstance(target, type) and not issubclass(target, tuple(fitting)):
             names = " or ".join(t.__name__ for t in fitting)
             raise ConfigError(f"{key}._target_={value['_target_']}: must be a {names}")

@@ -9,17 +9,16 @@ import lightning.pytorch as L
 from lightning.pytorch.callbacks import ProgressBar
 
 from mnist_lab.models import Classifier
+from mnist_lab.settings.ranges import Positive, Ranged
 
 log = logging.getLogger(__name__)
 
 
-class Console(ProgressBar):
+class Console(Ranged, ProgressBar):
     """One line per epoch; on a terminal a bar with loss and accuracy of the epoch so far, too."""
 
-    def __init__(self, refresh_seconds: float = 0.2) -> None:
+    def __init__(self, refresh_seconds: Positive = 0.2) -> None:
         super().__init__()
-        if refresh_seconds <= 0:
-            raise ValueError(f"refresh_seconds must be positive, not {refresh_seconds}")
         self.refresh_seconds = refresh_seconds
         self._enabled = True
         self._bar: Any = None

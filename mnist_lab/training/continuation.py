@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import (
 
 from mnist_lab import LabError
 from mnist_lab.runs import folder as run_folder
+from mnist_lab.settings.ranges import Count, Ranged
 from mnist_lab.system.processes import gathered
 from mnist_lab.training.stopping import ended_by, looks_every
 
@@ -91,7 +92,7 @@ class Beginning(Callback):
             )
 
 
-class LastCheckpoint(Checkpoint):
+class LastCheckpoint(Ranged, Checkpoint):
     """`checkpoints/last.ckpt`: after every epoch, every N steps, and when a signal ends the run.
 
     SIGINT, SIGTERM and SIGUSR1 let the step finish, then exit with 128 + the signal's number;
@@ -99,9 +100,7 @@ class LastCheckpoint(Checkpoint):
     every `log_every_n_steps` on whether one of them was told to end.
     """
 
-    def __init__(self, folder: str, every_n_steps: int | None = None) -> None:
-        if every_n_steps is not None and every_n_steps < 1:
-            raise ValueError(f"every_n_steps must be at least 1, not {every_n_steps}")
+    def __init__(self, folder: str, every_n_steps: Count | None = None) -> None:
         self.folder, self.every_n_steps = Path(folder), every_n_steps
         self.path = self.folder / "checkpoints" / "last.ckpt"
         self._signal: int | None = None

@@ -24,6 +24,7 @@ from mnist_lab.runs.described import described
 from mnist_lab.runs.result import Result, Seconds, git
 from mnist_lab.settings import signatures
 from mnist_lab.settings.identity import fingerprint
+from mnist_lab.settings.ranges import Seed
 from mnist_lab.system.log import ConsoleHandler
 from mnist_lab.training import outcome
 from mnist_lab.training.checks import (
@@ -47,7 +48,7 @@ _OF_A_RUN = ("config.yaml", "result.json", "checkpoints/last.ckpt")
 class Settings:
     """The root of `conf/train.yaml`, as objects: which keys there are, and of which type."""
 
-    seed: int
+    seed: Seed
     monitor: str
     mode: Literal["min", "max"]
     folder: str

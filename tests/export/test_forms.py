@@ -211,7 +211,7 @@ def test_the_command_writes_and_says_so(lab_export, trained, tmp_path):
         (["output=none/a.pt2"], "output=none/a.pt2: cannot be written"),
         (["checkpoint=[a,b]", "output=a.onnx"], "checkpoint: .onnx holds one network, not 2"),
         (["checkpoint=[]", "output=a.html"], "checkpoint: .html holds one or two networks, not 0"),
-        (["output=a.html", "images=-1"], "images must be at least 0, not -1"),
+        (["output=a.html", "images=-1"], "images=-1: should be greater than or equal to 0"),
         (["output=a.pt2", "format=zip"], "format"),
     ],
 )

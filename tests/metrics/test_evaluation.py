@@ -10,6 +10,7 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
+from mnist_lab import LabError
 from mnist_lab.data import Digits
 from mnist_lab.metrics.evaluation import Evaluation, EvaluationError
 from mnist_lab.models import MLP, LeNet
@@ -157,13 +158,13 @@ def test_networks_stay_as_they_were(split):
         ({"images": torch.zeros(360, 3, 28, 28)}, "lenet takes 1 channels, the images have 3"),
         ({"tta": 0}, "tta must lie between 1 and 25, not 0"),
         ({"tta": 26}, "tta must lie between 1 and 25, not 26"),
-        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"batch_size": 0}, "batch_size=0: should be greater"),
     ],
 )
 def test_what_does_not_go_together_is_refused(change, told, split):
     images, labels, classes = split
     given = {"models": networks(), "images": images, "labels": labels, "classes": classes}
-    with pytest.raises(EvaluationError, match=told):
+    with pytest.raises(LabError, match=told):
         evaluate(**(given | change))
 
 

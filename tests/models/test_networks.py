@@ -228,7 +228,7 @@ def test_convnet_on_unshuffled_pixels_computes_what_its_layers_say():
     ("settings", "told"),
     [
         ({"pools": [2]}, "1 pools for 2 blocks"),
-        ({"pools": [2, 0]}, "pools must be at least 1"),
+        ({"pools": [2, 0]}, r"pools=\[2, 0\]: should be greater"),
         ({"unshuffle": 3}, "unshuffle=3 doesn't divide image_size=28"),
         ({"padding": "valid", "pools": [8, 2]}, "too small"),
     ],
@@ -241,11 +241,11 @@ def test_convnet_refuses_blocks_that_do_not_fit(settings, told):
 @pytest.mark.parametrize(
     ("model", "settings", "told"),
     [
-        (MLP, {"hidden": [8, 0]}, r"hidden must be at least 1, not \[8, 0\]"),
-        (LeNet, {"widths": [6, -1, 4]}, "widths must be at least 1"),
-        (LeNet, {"hidden": [0]}, "hidden must be at least 1"),
-        (ConvNet, {"widths": [[3], [0]]}, "widths must be at least 1"),
-        (ConvNet, {"hidden": [0]}, "hidden must be at least 1"),
+        (MLP, {"hidden": [8, 0]}, r"hidden=\[8, 0\]: should be greater than or equal to 1"),
+        (LeNet, {"widths": [6, -1, 4]}, "widths="),
+        (LeNet, {"hidden": [0]}, "hidden="),
+        (ConvNet, {"widths": [[3], [0]]}, "widths="),
+        (ConvNet, {"hidden": [0]}, "hidden="),
     ],
 )
 def test_layers_without_units_are_refused(model, settings, told):

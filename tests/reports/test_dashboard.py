@@ -308,7 +308,7 @@ def test_colours_and_networks_without_a_hidden_layer(tmp_path):
 def test_a_wrong_interval_is_refused(lab_train):
     called = lab_train("data=digits", "trainer.callbacks.dashboard.pictures_every=0")
     assert called.status == 1
-    assert "pictures_every must be at least 1, not 0" in called.err
+    assert "pictures_every=0: should be greater than or equal to 1" in called.err
 
 
 def test_it_can_be_left_out(lab_train, tmp_path):

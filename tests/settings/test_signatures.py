@@ -242,7 +242,11 @@ def test_make_changes_settings(tmp_path):
         ("model/mlp", {"optimizer": object()}, "model.optimizer="),
         ("data/mnist", {"train_siz": 3}, "data.train_siz: no such setting; did you mean"),
         ("data/mnist", {"train_size": "3"}, "data.train_size=3: should be a valid"),
-        ("data/mnist", {"batch_size": 0}, "data: batch_size must be at least 1"),
+        (
+            "data/mnist",
+            {"batch_size": 0},
+            "data.batch_size=0: should be greater",
+        ),
     ],
 )
 def test_make_refuses_what_does_not_fit(name, settings, told):
