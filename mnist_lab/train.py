@@ -1,10 +1,9 @@
 """The command `python -m mnist_lab.train`: one run, or, with -m, many."""
 
 import contextlib
-import logging
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -12,20 +11,19 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mnist_lab import Diverged, LabError
-from mnist_lab.cli import command, sweeps
+from mnist_lab import LabError
+from mnist_lab.cli import command, folders, sweeps
 from mnist_lab.cli.names import as_typed, register_resolvers
+from mnist_lab.runs import folder as run_folder
 from mnist_lab.runs.trust import vouch
 from mnist_lab.settings import signatures
-from mnist_lab.settings.conf import CONF, in_folder, to_plain
-from mnist_lab.settings.roles import mode_of
+from mnist_lab.settings.conf import CONF, to_plain
 from mnist_lab.system import processes
 from mnist_lab.system.log import console_for_warnings
 
 if TYPE_CHECKING:
     from mnist_lab.runs.result import Result
 
-log = logging.getLogger(__name__)
 _started: float | None = time.perf_counter()  # of the process, for the first job in it
 register_resolvers()
 
@@ -46,7 +44,7 @@ def _main(cfg: DictConfig) -> float | None:
         with sweeps.job(cfg) as gpu:
             result, monitor = _run(cfg, gpu)
     except (LabError, OmegaConfBaseException):
-        _leave_no_trace(Path(cfg.folder))
+        folders.leave_no_trace(Path(cfg.folder))
         raise
     except OSError as error:
         raise LabError(f"{cfg.folder}: cannot be written to: {error}") from error
@@ -54,109 +52,37 @@ def _main(cfg: DictConfig) -> float | None:
 
 
 def _run(cfg: DictConfig, gpu: int | None) -> tuple["Result", str]:
-    """The run's result, found in its folder or made now, and the name of its monitored value."""
+    """The run's result, and the name of its monitored value."""
     global _started  # here: a launcher's workers get a copy of the function above
-    from mnist_lab.runs import folder as run_folder
-
     started, _started = _started, None
-    folder = Path(cfg.folder)
-    quick = bool(OmegaConf.select(cfg, "trainer.fast_dev_run"))
+    folder, hydra_config = Path(cfg.folder), HydraConfig.get()
     first = processes.rank() == 0  # the others work in its folder, and write nothing
-    if first and HydraConfig.get().mode == RunMode.RUN:  # a sweep's jobs have been told
+    if not first:
+        console_for_warnings()
+    elif hydra_config.mode == RunMode.RUN:  # a sweep's jobs have been told
         command.say_loading()
-    left_out: list[str] = []
+    notes: list[str] = []
     with run_folder.claimed(folder) if first else contextlib.nullcontext():
         if cfg.resume is not None:
-            plain = run_folder.continued(folder, _changes(cfg))
+            plain = run_folder.continued(folder, folders.changes(cfg))
             if not OmegaConf.is_list(cfg.trust):
-                raise signatures.ConfigError(f"trust={cfg.trust}: should be a list, [PACKAGE]")
+                raise LabError(f"trust={cfg.trust}: should be a list, [PACKAGE]")
             vouch(plain, tuple(cfg.trust))
         else:
-            left_out = signatures.leave_out(cfg, as_typed(HydraConfig.get().overrides.task))
+            notes = signatures.leave_out(cfg, as_typed(hydra_config.overrides.task))
             plain = to_plain(cfg)
-        settings = in_folder(plain, folder)
-        if gpu is not None:
-            settings["trainer"]["devices"] = [gpu]
+        from mnist_lab.training.configured import train_configured
 
-        from lightning.pytorch import seed_everything
-
-        from mnist_lab.runs.result import Result
-        from mnist_lab.training import run
-        from mnist_lab.training.trainer import quieten
-
-        quieten()
-        signatures.check(settings, run.Settings)
-        mode_of(settings["monitor"], settings["mode"])
-        seed_everything(settings["seed"], verbose=False)
-        built = signatures.build(settings)
-        count = built["trainer"].world_size
-        if count > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise signatures.ConfigError(
-                f"{count} processes for each job of a sweep: each of them would start the sweep "
-                "again; use trainer.devices=1 with hydra/launcher=joblib, which runs jobs side by "
-                "side, or start the runs one by one"
-            )
-        if not first:
-            console_for_warnings()
-        if cfg.resume is None and first and not quick:
-            run_folder.refuse_others(folder, plain, built["data"].source.incidental)
-        for line in left_out:
-            log.info("%s", line)
-        result = None if run_folder.longer(folder, plain) else Result.read(folder)
-        untested = result is not None and result.metrics.get("test/accuracy") is None
-        if cfg.resume is not None and not (folder / "checkpoints/last.ckpt").exists():
-            log.info("%s: has no checkpoint yet, and begins anew", folder)
-        if result is None or (result.status == "completed" and untested and settings["test"]):
-            result = run.train(
-                built["data"],
-                built["model"],
-                built["trainer"],
-                init_from=built["init_from"],
-                resume=True,
-                test=built["test"],
-                plain=plain,
-                started=started,
-            )
-        elif result.status == "completed":
-            log.info("Finished before: %s", folder)
-        else:
-            raise Diverged(f"{folder}: diverged before: {result.reason}")
-    return result, settings["monitor"]
-
-
-def _leave_no_trace(folder: Path) -> None:
-    """Of a refused run, a folder whose name this command drew, and which nobody else can be in."""
-    lock = folder / ".lock"
-    drawn = HydraConfig.get().mode == RunMode.RUN and not _named()
-    if drawn and folder.is_dir() and set(folder.iterdir()) <= {lock}:
-        lock.unlink(missing_ok=True)
-        folder.rmdir()
-
-
-def _named() -> bool:
-    """Whether the run's folder was named on the command line."""
-    overrides = HydraConfig.get().overrides.hydra
-    return any(text.lstrip("+").startswith("hydra.run.dir") for text in overrides)
-
-
-def _changes(cfg: DictConfig) -> dict[str, Any]:
-    """What was set beside `resume`, by key."""
-    hydra_config = HydraConfig.get()
-    if hydra_config.mode == RunMode.MULTIRUN:
-        raise signatures.ConfigError(
-            "resume continues a single run; a sweep continues when repeated"
+        result = train_configured(
+            plain,
+            folder,
+            resume=cfg.resume is not None,
+            gpu=gpu,
+            alone=hydra_config.mode == RunMode.MULTIRUN,
+            notes=notes,
+            started=started,
         )
-    if _named() and processes.rank() == 0:  # the first process names its folder to the others
-        raise signatures.ConfigError(
-            "resume and hydra.run.dir: each names the run's folder; give one"
-        )
-    keys = [text.lstrip("+~").partition("=")[0] for text in hydra_config.overrides.task]
-    return {
-        key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-        for key in keys
-        if key not in ("resume", "trust")
-        for value in [OmegaConf.select(cfg, key)]
-    }
+    return result, plain["monitor"]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,84 @@
+"""The run that a configuration describes: found finished in its folder, or made now."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import seed_everything
+
+from mnist_lab import Diverged, LabError
+from mnist_lab.runs import folder as run_folder
+from mnist_lab.runs.result import Result
+from mnist_lab.settings import signatures
+from mnist_lab.settings.conf import in_folder
+from mnist_lab.settings.roles import mode_of
+from mnist_lab.system import processes
+from mnist_lab.training import run
+from mnist_lab.training.trainer import quieten
+
+log = logging.getLogger(__name__)
+
+
+def train_configured(
+    plain: dict[str, Any],
+    folder: Path,
+    *,
+    resume: bool = False,
+    gpu: int | None = None,
+    alone: bool = False,
+    notes: Sequence[str] = (),
+    started: float | None = None,
+) -> Result:
+    """Check and build what `plain` describes, and train it, unless its folder says that it is done.
+
+    Args:
+        plain: what `config.yaml` holds, or is to hold.
+        resume: whether the folder is known to be this run's; else it may be no other run's.
+        gpu: the number of the one to use, whatever the configuration says.
+        alone: refuse several processes.
+        notes: lines for the log, once nothing can be refused any more.
+        started: as `run.train` takes it.
+
+    Raises:
+        Diverged: now or before.
+        LabError: a setting that doesn't fit, and whatever `run.train` refuses.
+    """
+    settings = in_folder(plain, folder)
+    if gpu is not None:
+        settings["trainer"]["devices"] = [gpu]
+    quieten()
+    signatures.check(settings, run.Settings)
+    mode_of(settings["monitor"], settings["mode"])
+    seed_everything(settings["seed"], verbose=False)
+    built = signatures.build(settings)
+    trainer = built["trainer"]
+    if alone and trainer.world_size > 1:
+        raise LabError(
+            f"{trainer.world_size} processes for each job of a sweep: each of them would start the "
+            "sweep again; use trainer.devices=1 with hydra/launcher=joblib, which runs jobs side "
+            "by side, or start the runs one by one"
+        )
+    if not resume and processes.rank() == 0 and not trainer.fast_dev_run:
+        run_folder.refuse_others(folder, plain, built["data"].source.incidental)
+    for line in notes:
+        log.info("%s", line)
+    result = None if run_folder.longer(folder, plain) else Result.read(folder)
+    if resume and not (folder / "checkpoints/last.ckpt").exists():
+        log.info("%s: has no checkpoint yet, and begins anew", folder)
+    if result is not None and result.status == "diverged":
+        raise Diverged(f"{folder}: diverged before: {result.reason}")
+    untested = result is not None and result.metrics.get("test/accuracy") is None
+    if result is not None and not (untested and settings["test"]):
+        log.info("Finished before: %s", folder)
+        return result
+    return run.train(
+        built["data"],
+        built["model"],
+        trainer,
+        init_from=built["init_from"],
+        resume=True,
+        test=built["test"],
+        plain=plain,
+        started=started,
+    )
