@@ -58,9 +58,12 @@ def _evaluate(
 ) -> None:
     """With the root of `conf/evaluate.yaml`, but for its groups `data` and `augment`."""
     paths = [checkpoint] if isinstance(checkpoint, str) else checkpoint
-    if not paths:
-        raise LabError("checkpoint=[]: name at least one")
-    folder = _folder(output)
+    new = f"outputs/evaluations/{moment()}"
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        if output is not None:
+            raise LabError(f"output={output}: -m gives each a folder of its own")
+        new = HydraConfig.get().runtime.output_dir
+    folder = Path(output or new)
 
     command.say_loading()
     from mnist_lab.cli.dataset import dataset
@@ -91,15 +94,6 @@ def _show_all(folder: Path) -> None:
     from mnist_lab.reports import evaluations
 
     evaluations.show_all(folder)
-
-
-def _folder(output: str | None) -> Path:
-    hydra_config = HydraConfig.get()
-    if hydra_config.mode == RunMode.MULTIRUN:
-        if output is not None:
-            raise LabError(f"output={output}: -m gives each a folder of its own")
-        return Path(hydra_config.runtime.output_dir)
-    return Path(output or f"outputs/evaluations/{moment()}")
 
 
 if __name__ == "__main__":

@@ -59,6 +59,8 @@ def load_all(
     Raises:
         LabError: as `load`, or their classes differ.
     """
+    if not checkpoints:
+        raise LabError("checkpoint=[]: name at least one")
     members = [load(checkpoint, device, trust) for checkpoint in checkpoints]
     for member in members:
         refuse_other_classes(f"checkpoint={member.path}", member.classes, members[0])
