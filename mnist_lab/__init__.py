@@ -1,5 +1,7 @@
 """A research bench for small image classifiers, on PyTorch Lightning and Hydra."""
 
+from collections.abc import Sequence
+
 __version__ = "0.1.0"
 
 
@@ -19,3 +21,10 @@ FileOrSettingError = LabError  # as it was called
 
 class Diverged(LabError):
     """Training whose loss or weights are no longer finite."""
+
+
+def first_few(names: Sequence[str], limit: int = 3) -> str:
+    """The first of some names, each cut to 40 characters, and how many more there are."""
+    shown = [name[:40] if name.isprintable() else ascii(name[:40]) for name in names[:limit]]
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(shown) + more

@@ -13,6 +13,7 @@ from mnist_lab.data.base import FileError
 
 Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 Numbers = np.ndarray[tuple[int, ...], np.dtype[Any]]
+Mask = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
 def read_idx(path: Path) -> Bytes:
@@ -55,27 +56,35 @@ def idx_batches(
             content = file.read(count * 28 * 28)
             if len(content) < count * 28 * 28:
                 raise FileError(f"{path}: ends before the last of its {shape[0]} images")
-            pixels = as_bytes(np.frombuffer(content, np.uint8), scale)
-            if pixels is None:
+            pixels = np.frombuffer(content, np.uint8)
+            if not are_bytes(pixels, scale).all():
                 raise FileError(f"{path}: a pixel times {scale:g} is no number from 0 to 255")
-            yield pixels.reshape(count, 28, 28)
+            yield as_bytes(pixels, scale).reshape(count, 28, 28)
         if file.read(1):
             raise FileError(f"{path}: goes on after the last of its {shape[0]} images")
 
     return shape[0], batches()
 
 
-def as_bytes(values: Numbers, scale: float = 1) -> Bytes | None:
-    """Numbers times `scale` as bytes; None if one is no whole number from 0 to 255.
+def are_bytes(values: Numbers, scale: float = 1) -> Mask:
+    """Which of these numbers, times `scale`, are whole ones from 0 to 255.
 
-    What another scale than 1 makes is rounded.
+    What another scale than 1 makes is rounded first.
     """
     if values.dtype == np.uint8 and scale == 1:
-        return values
+        return np.ones(values.shape, bool)
     scaled = values.astype(np.float64) * scale
     rounded = np.rint(scaled)
-    good = (rounded >= 0) & (rounded <= 255) & ((rounded == scaled) | (scale != 1))
-    return rounded.astype(np.uint8) if bool(good.all()) else None
+    return np.asarray(
+        (rounded >= 0) & (rounded <= 255) & ((rounded == scaled) | (scale != 1)), bool
+    )
+
+
+def as_bytes(values: Numbers, scale: float = 1) -> Bytes:
+    """Numbers, all of which `are_bytes`, times `scale` as bytes."""
+    if values.dtype == np.uint8 and scale == 1:
+        return values
+    return np.rint(values.astype(np.float64) * scale).astype(np.uint8)
 
 
 def _shape(file: IO[bytes], path: Path) -> tuple[int, ...]:

@@ -3,14 +3,18 @@
 import bz2
 import contextlib
 import gzip
+import io
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from mnist_lab import first_few
 from mnist_lab.data.base import FileError
 
+_MAX_DIRECTORY_BYTES = 1 << 20  # of an archive: some 10,000 files
 _PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)  # LZMA asks for memory
 
 
@@ -28,8 +32,8 @@ def unpacked(path: Path, member: str | None = None) -> Iterator[Any]:
     """
     try:
         with contextlib.ExitStack() as stack:
-            file: IO[bytes] = stack.enter_context(open(path, "rb"))
-            start = file.peek(4)[:4]  # type: ignore[attr-defined]  # of a buffered reader
+            file = stack.enter_context(open(path, "rb"))
+            start = file.peek(4)[:4]
             if start[:2] == b"\x1f\x8b":
                 yield stack.enter_context(gzip.open(file))
             elif start[:3] == b"BZh":
@@ -47,11 +51,27 @@ def unpacked(path: Path, member: str | None = None) -> Iterator[Any]:
         raise FileError(f"{path}: {error}") from error
 
 
-def _archive(file: IO[bytes], path: Path) -> zipfile.ZipFile:
+class _Guarded(io.BufferedReader):
+    """A file of which no more than `limit` bytes are read at once."""
+
+    limit = _MAX_DIRECTORY_BYTES
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size and size > self.limit:
+            raise FileError(f"{self.name}: holds too many files; unpack the one that is meant")
+        return super().read(size)
+
+
+def _archive(file: io.BufferedReader, path: Path) -> zipfile.ZipFile:
+    guarded = _Guarded(file.raw)
     try:
-        return zipfile.ZipFile(file)
+        archive = zipfile.ZipFile(guarded)  # it reads the directory at once, and keeps it
+    except FileError:
+        raise
     except Exception as error:  # whatever it makes of a directory that isn't one
         raise FileError(f"{path}: not a readable archive: {error}") from error
+    guarded.limit = sys.maxsize
+    return archive
 
 
 def _member(archive: zipfile.ZipFile, path: Path, wanted: str | None) -> zipfile.ZipInfo | None:
@@ -69,6 +89,6 @@ def _member(archive: zipfile.ZipFile, path: Path, wanted: str | None) -> zipfile
         return None
     meant = [entry for entry in found if len(found) == 1 or entry.filename == wanted]
     if len(meant) != 1:
-        names = ", ".join(ascii(entry.filename[:40]) for entry in found[:3])
+        names = first_few([entry.filename for entry in found])
         raise FileError(f"{path}: holds {len(found)} files ({names}); unpack the one that is meant")
     return meant[0]

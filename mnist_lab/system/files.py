@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from mnist_lab import LabError
+from mnist_lab import LabError, first_few
 
 
 def temporary(path: Path) -> Path:
@@ -66,23 +66,22 @@ def split_folders(root: str) -> dict[str, Path]:
     """
     folder = Path(root).expanduser()
     try:
-        inner = [each for each in folder.iterdir() if each.is_dir() and each.name[0] != "."]
+        inner = [path for path in folder.iterdir() if path.is_dir() and path.name[0] != "."]
     except OSError as error:
         raise LabError(f"data.root={root}: {error.strerror}") from error
-    names = sorted(each.name for each in inner)
-    found = {each: match for each in inner if (match := _SPLIT.fullmatch(each.name))}
-    if not found:
-        if len(inner) == 1 and any(each.is_dir() for each in inner[0].iterdir()):
-            told = f"holds {names[0]} alone; data.root={folder / names[0]} has the classes"
-            raise LabError(f"data.root={root}: {told}")
+    names = sorted(path.name for path in inner)
+    matches = {path: match for path in inner if (match := _SPLIT.fullmatch(path.name))}
+    if not matches:
+        if len(inner) == 1 and any(path.is_dir() for path in inner[0].iterdir()):
+            within = f"holds {names[0]} alone; data.root={folder / names[0]} has the classes"
+            raise LabError(f"data.root={root}: {within}")
         return {}
     kinds = ("train", "val", "test")
-    splits = {kinds[(match.lastindex or 1) - 1]: each for each, match in found.items()}
+    splits = {kinds[(match.lastindex or 1) - 1]: path for path, match in matches.items()}
     if len(splits) < len(inner) or "train" not in splits or len(splits) == 1:
-        told = ", ".join(names[:6]) + ", ..." * (len(names) > 6)
         raise LabError(
-            f"data.root={root}: holds {told}; should hold a folder for each class, or splits "
-            "alone: train, and val or test or both"
+            f"data.root={root}: holds {first_few(names, 6)}; should hold a folder for each class, "
+            "or splits alone: train, and val or test or both"
         )
     return splits
 
@@ -97,10 +96,10 @@ def class_names(root: str) -> list[str]:
     """
     folder = split_folders(root).get("train", Path(root).expanduser())
     try:
-        found = [path.name for path in folder.iterdir() if path.is_dir()]
+        names = sorted(path.name for path in folder.iterdir() if path.is_dir())
     except OSError as error:
         raise LabError(f"data.root={root}: {error.strerror}") from error
-    names = sorted(name for name in found if not name.startswith("."))
+    names = [name for name in names if not name.startswith(".")]
     if len(names) < 2:
         raise LabError(f"data.root={root}: needs a folder for each of 2 or more classes")
     for name in names:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mnist_lab.data import FileError, tables
-from mnist_lab.data.forms import PIXELS
+from mnist_lab.data.layout import PIXELS
 from mnist_lab.data.packed import unpacked
 from mnist_lab.data.tables import open_table, read_table
 
@@ -40,12 +40,12 @@ def batches(content, size=None):
 def test_what_was_written_is_read(block, end, labels, monkeypatch):
     monkeypatch.setattr(tables, "_BLOCK_BYTES", block)
     content = b"\xef\xbb\xbf" + text(labels=labels).replace("\n", end).encode()
-    labelled, found = batches(content, 7)
+    labelled, parts = batches(content, 7)
     assert labelled == (labels is not None)
-    assert all(len(images) <= 7 for _, images in found)
-    assert (np.concatenate([images for _, images in found]) == IMAGES).all()
+    assert all(len(images) <= 7 for _, images in parts)
+    assert (np.concatenate([images for _, images in parts]) == IMAGES).all()
     if labelled:
-        assert (np.concatenate([each for each, _ in found]) == LABELS).all()
+        assert (np.concatenate([labels for labels, _ in parts]) == LABELS).all()
 
 
 def test_the_last_line_may_lack_its_end(tmp_path):
@@ -92,6 +92,16 @@ FAULTS = {
     ),
     "no header, too few": ("1,2,3\n", "columns missing: pixel0|3 columns without names"),
     "UTF-16": (text().encode("utf-16"), "is UTF-16; save it as UTF-8"),
+    "a decimal comma": (
+        damaged(3, 2, "0.5").replace(",", ";").replace(".", ","),
+        "line 3, column pixel1: '0,5' is no number from 0 to 255; a point is needed, no comma",
+    ),
+    "decimal commas, no header": ("0,5;" * 783 + "1,0\n", "0,5 has a decimal comma; a point is"),
+    "decimal commas in quotes, no header": ('"0,5",' * 783 + '"1"\n', "0,5 has a decimal comma"),
+    "an open quote": (
+        damaged(3, 2, '"7') + "\n" + damaged(3, 2, '8"'),
+        "line 3: a quotation mark that isn't closed",
+    ),
     "a fraction after whole numbers": (
         damaged(40, 9, "0.5"),
         "line 40, column pixel8: '0.5' is no",
@@ -172,7 +182,7 @@ FORMS = {
     ),
     "savetxt": (
         saved(ROWS),
-        ["no header", "the first column is the label", "separated by spaces"],
+        ["no header", "separated by spaces", "the first column is the label"],
     ),
     "columns by name": (
         written(
@@ -286,9 +296,10 @@ BAD = {
     "no labels": (npz(a=STACK), "has no column label"),
     "several files": (
         zipped({"a.csv": TEXT, "b.csv": TEXT}),
-        r"holds 2 files \('a.csv', 'b.csv'\)",
+        r"holds 2 files \(a.csv, b.csv\)",
     ),
     "no files": (zipped({}), r"holds 0 files"),
+    "many files": (zipped({f"{i}.csv": b"" for i in range(20_000)}), "holds too many files"),
     "LZMA": (zipped({"a.csv": TEXT}, zipfile.ZIP_LZMA), "'a.csv' in it is encrypted, or packed in"),
     "a cut archive": (zipped({"a.csv": TEXT})[:-30], "not a readable archive"),
     "a damaged archive": (

@@ -1,40 +1,28 @@
 """Which columns of a table are pixels and which the label, by their names or by their values."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from mnist_lab import first_few
 from mnist_lab.data.base import FileError
-from mnist_lab.data.idx import Bytes, Numbers
+from mnist_lab.data.idx import Numbers
 
-Batch = tuple[Bytes | None, Bytes]
 COUNT = 28 * 28
 PIXELS = [f"pixel{i}" for i in range(COUNT)]
 _LABELS = {"label", "labels", "class", "target", "digit", "y"}
 _IDS = {"", "unnamed: 0", "id", "index", "imageid", "image_id", "row", "row_id"}
 
 
-class Table(NamedTuple):
-    """An open table.
-
-    Attributes:
-        labelled: whether it has labels.
-        understood: how it is read, as far as that isn't plainly Kaggle's form.
-        batches: labels `(N,)` and images `(N, 28, 28)`; reading them may raise `FileError`.
-    """
-
-    labelled: bool
-    understood: list[str]
-    batches: Iterator[Batch]
-
-
 @dataclass
-class Form:
-    """Which columns are the pixels, in their order, and which is the label."""
+class Layout:
+    """Which columns are the pixels, in their order, and which is the label.
+
+    `understood` says how the table is read, as far as that isn't plainly Kaggle's form.
+    """
 
     pixels: list[int]
     label: int | None = None
@@ -53,8 +41,24 @@ class Form:
         return 1
 
 
-def form_of_names(names: Sequence[str], path: Path) -> Form | None:
-    """The form of a table with these columns; None if this isn't a header, but numbers.
+def is_header(names: Sequence[str], path: Path) -> bool:
+    """Whether a table's first line names its columns; else it has numbers.
+
+    Raises:
+        FileError: it has numbers with decimal commas.
+    """
+    if set(_pixel_names([name.lower() for name in names])) <= {name.lower() for name in names}:
+        return True  # pandas numbers columns without names, too
+    if not all(is_number(name.replace(",", ".")) for name in names):
+        return True
+    with_comma = [name for name in names if "," in name]
+    if with_comma:
+        raise FileError(f"{path}: {with_comma[0]} has a decimal comma; a point is needed")
+    return False
+
+
+def layout_of_names(names: Sequence[str], path: Path) -> Layout:
+    """The layout of a table with these columns.
 
     Pixels are numbered from 0 or 1, whatever they are called, or named by row and column, `1x1`,
     `1x2`, ..., in any order.
@@ -64,43 +68,42 @@ def form_of_names(names: Sequence[str], path: Path) -> Form | None:
     """
     lowered = [name.lower() for name in names]
     expected = _pixel_names(lowered)
-    if all(map(_is_number, lowered)) and set(expected) - set(lowered):
-        return None
     others = [i for i, name in enumerate(lowered) if name not in set(expected)]
     labels = [i for i in others if lowered[i] in _LABELS]
     ids = [i for i in others if lowered[i] in _IDS]
-    missing = [name for name in expected if name not in set(lowered)]
-    unknown = [names[i] for i in others if i not in {*labels[:1], *ids}]
-    if missing or unknown:
-        parts = [("missing", missing), ("additional", unknown)]
-        told = "; ".join(f"{kind}: {_told(found)}" for kind, found in parts if found)
-        raise FileError(f"{path}: columns {told}")
+    faults = {
+        "missing": [name for name in expected if name not in set(lowered)],
+        "additional": [names[i] for i in others if i not in {*labels[:1], *ids}],
+    }
+    if any(faults.values()):
+        parts = (f"{kind}: {first_few(columns)}" for kind, columns in faults.items() if columns)
+        raise FileError(f"{path}: columns {'; '.join(parts)}")
     twice = [name for name, count in Counter(lowered).items() if count > 1]
     if twice:
-        raise FileError(f"{path}: columns more than once: {_told(twice)}")
-    form = Form([lowered.index(name) for name in expected], labels[0] if labels else None)
+        raise FileError(f"{path}: columns more than once: {first_few(twice)}")
+    layout = Layout([lowered.index(name) for name in expected], labels[0] if labels else None)
     if expected != PIXELS:
-        form.understood.append(f"pixels are called {expected[0]} to {expected[-1]}")
-    if form.pixels != sorted(form.pixels):
-        form.understood.append("pixels in the order of their names")
+        layout.understood.append(f"pixels are called {expected[0]} to {expected[-1]}")
+    if layout.pixels != sorted(layout.pixels):
+        layout.understood.append("pixels in the order of their names")
     if labels and names[labels[0]] != "label":
-        form.understood.append(f"labels are called {names[labels[0]]}")
+        layout.understood.append(f"labels are called {names[labels[0]]}")
     if labels and labels[0] == len(names) - 1:
-        form.understood.append("the label is last")
-    form.understood += [f"column {names[i]!r} is left out" for i in ids]
-    return form
+        layout.understood.append("the label is last")
+    layout.understood += [f"column {names[i]!r} is left out" for i in ids]
+    return layout
 
 
-def form_of_values(values: Numbers, path: Path, classes: int) -> Form:
-    """The form of a table without names, by its first rows `(N, columns)`.
+def layout_of_values(values: Numbers, path: Path, classes: int) -> Layout:
+    """The layout of a table without names, by its first rows `(N, columns)`.
 
     Raises:
         FileError: there are too few or too many columns, or the label could be the first or last.
     """
-    columns, form = list(range(values.shape[1])), Form([])
+    columns, layout = list(range(values.shape[1])), Layout([])
     counts = values[0, 0] in (0, 1) and (np.diff(values[:, 0]) == 1).all()
     if len(columns) > COUNT and counts and (len(columns) > COUNT + 1 or values[-1, 0] >= classes):
-        form.understood.append("the first column counts, and is left out")
+        layout.understood.append("the first column counts, and is left out")
         del columns[0]
     if len(columns) == COUNT + 1:
         ends = values[:, columns[0]], values[:, columns[-1]]
@@ -110,21 +113,21 @@ def form_of_values(values: Numbers, path: Path, classes: int) -> Form:
                 f"{path}: {len(columns)} columns without names: whether the first or the last is "
                 "the label cannot be told; name them, label and pixel0 to pixel783"
             )
-        form.label = columns.pop(0 if first else -1)
-        form.understood.append(f"the {'first' if first else 'last'} column is the label")
+        layout.label = columns.pop(0 if first else -1)
+        layout.understood.append(f"the {'first' if first else 'last'} column is the label")
     if len(columns) != COUNT:
         raise FileError(f"{path}: {len(columns)} columns without names; {COUNT} make an image")
-    form.pixels = columns
-    return form
+    layout.pixels = columns
+    return layout
 
 
-def in_parts(batches: Iterator[Batch], size: int | None) -> Iterator[Batch]:
-    """The rows `(N, 784)` as images, at most so many together."""
-    for labels, pixels in batches:
-        images = np.ascontiguousarray(pixels).reshape(-1, 28, 28)
-        for start in range(0, len(images), size or len(images)):
-            part = slice(start, start + (size or len(images)))
-            yield labels[part] if labels is not None else None, images[part]
+def is_number(text: str) -> bool:
+    """Whether it is one, infinite or none (NaN) included."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _pixel_names(names: Sequence[str]) -> list[str]:
@@ -140,8 +143,8 @@ def _pixel_names(names: Sequence[str]) -> list[str]:
     return max(styles, key=lambda style: len(known.intersection(style)))
 
 
-def _is_label(column: Numbers, other: Numbers, classes: int) -> bool:
-    """Whether it must be this column, and the other one a corner of the images."""
+def _is_label(column: Numbers, opposite: Numbers, classes: int) -> bool:
+    """Whether it must be this column, and the one at the opposite end a corner of the images."""
 
     def fits(values: Numbers) -> bool:
         return bool(((values >= 0) & (values < classes) & (values % 1 == 0)).all())
@@ -149,18 +152,4 @@ def _is_label(column: Numbers, other: Numbers, classes: int) -> bool:
     def varies(values: Numbers) -> bool:
         return bool((values != values[0]).any())
 
-    return fits(column) and (not fits(other) or (varies(column) and not varies(other)))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _told(columns: Sequence[str]) -> str:
-    more = f" and {len(columns) - 3} more" if len(columns) > 3 else ""
-    shown = (name[:40] if name.isprintable() else ascii(name[:40]) for name in columns[:3])
-    return ", ".join(shown) + more
+    return fits(column) and (not fits(opposite) or (varies(column) and not varies(opposite)))
