@@ -33,9 +33,9 @@ from PIL import Image
 
 import mnist_lab.data
 from mnist_lab import LabError, models
-from mnist_lab.data.layout import PIXELS
 from mnist_lab.data.idx import read_idx
 from mnist_lab.data.inputs import open_images
+from mnist_lab.data.layout import PIXELS
 from mnist_lab.data.pictures import read_picture
 from mnist_lab.models import MLP, checkpoint, schedules
 from mnist_lab.runs import folder, trust
