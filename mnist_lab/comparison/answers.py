@@ -14,7 +14,7 @@ from mnist_lab.metrics.significance import LEVEL, Difference, Interval
 _FRACTIONS = ("accuracy", "f1", "precision", "recall")
 
 
-class Told(NamedTuple):
+class Answer(NamedTuple):
     """Lines to quote, and what is true of all of them, said once."""
 
     lead: str
@@ -49,58 +49,58 @@ def chance(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 
-def comparisons(table: Table, compared: Sequence[Comparison]) -> Told:
+def comparisons(table: Table, compared: Sequence[Comparison]) -> Answer:
     """A sentence on two groups; of several a line on each against the first, after a lead."""
     if not compared:
-        return Told("", [_alone(table)])
+        return Answer("", [_alone(table)])
     if len(compared) == 1:
-        return Told("", [_sentence(table, compared[0])])
-    tests = sum(each.p is not None for each in compared)
-    hows = {_how(each) for each in compared if each.difference.error is not None}
-    lines = [_line(table, each, LEVEL / max(1, tests), len(hows) > 1)
-             for each in compared[: MAX_SHOWN - 1]]  # fmt: skip
+        return Answer("", [_sentence(table, compared[0])])
+    tests = sum(pair.p is not None for pair in compared)
+    hows = {_how(pair) for pair in compared if pair.difference.error is not None}
+    lines = [_line(table, pair, LEVEL / max(1, tests), len(hows) > 1)
+             for pair in compared[: MAX_SHOWN - 1]]  # fmt: skip
     if len(compared) > len(lines):
         lines.append(f"... and {len(compared) - len(lines):,} groups more, in the table alone")
-    return Told(_lead(table, tests, hows), lines)
+    return Answer(_lead(table, tests, hows), lines)
 
 
 def _alone(table: Table) -> str:
     (group,) = table.groups
     interval = significance.t_interval(group.scores)
     score = level(group.scores.mean(), table.quantity)
-    told = f"{group.name}: {table.split}/{table.quantity} {score}"
+    answer = f"{group.name}: {table.split}/{table.quantity} {score}"
     if interval is None:
-        return f"{told}, of one seed: no interval"
-    return f"{told} (95 % interval {span(interval, table.quantity)}, {len(group.runs)} seeds)"
+        return f"{answer}, of one seed: no interval"
+    return f"{answer} (95 % interval {span(interval, table.quantity)}, {len(group.runs)} seeds)"
 
 
 def _lead(table: Table, tests: int, hows: set[str]) -> str:
     """What several groups are compared with, and all that is true of each comparison."""
     place = ", first by validation," if table.ranked else ""
-    told = [f"Against {table.groups[0].name}{place} in {table.split}/{table.quantity}"]
+    clauses = [f"Against {table.groups[0].name}{place} in {table.split}/{table.quantity}"]
     holm = f" after Holm's correction for {tests} comparisons" if tests > 1 else ""
     single = [str(n) for n, group in enumerate(table.groups, 1) if len(group.runs) == 1]
     if len(single) == len(table.groups):
-        told.append("one seed each, so there are no intervals")
+        clauses.append("one seed each, so there are no intervals")
         if tests:
-            told.append(f"p by McNemar's exact test on the images{holm}: of other seeds it says "
+            clauses.append(f"p by McNemar's exact test on the images{holm}: of other seeds it says "
                         "nothing")  # fmt: skip
     else:
-        told += hows if len(hows) == 1 else []
+        clauses += hows if len(hows) == 1 else []
         if tests:
-            told.append(f"in brackets 95 % intervals and p{holm}")
+            clauses.append(f"in brackets 95 % intervals and p{holm}")
         if single:
             *most, last = single
             seeds = f"{', '.join(most)} and {last}" if most else last
             there = "" if "1" in single else " there"
-            told.append(f"one seed alone of {seeds}, so there is no interval{there}")
-    return "; ".join(told) + ":"
+            clauses.append(f"one seed alone of {seeds}, so there is no interval{there}")
+    return "; ".join(clauses) + ":"
 
 
-def _how(compared: Comparison) -> str:
-    if compared.difference.paired:
-        return f"paired over {compared.difference.n} seeds"
-    return f"Welch's test, {len(compared.first.runs)} and {len(compared.other.runs)} seeds"
+def _how(pair: Comparison) -> str:
+    if pair.difference.paired:
+        return f"paired over {pair.difference.n} seeds"
+    return f"Welch's test, {len(pair.first.runs)} and {len(pair.other.runs)} seeds"
 
 
 def _ends(difference: Difference) -> Interval:
@@ -110,26 +110,26 @@ def _ends(difference: Difference) -> Interval:
     return Interval(-interval.high, -interval.low) if difference.mean < 0 else interval
 
 
-def _sentence(table: Table, compared: Comparison) -> str:
+def _sentence(table: Table, pair: Comparison) -> str:
     """Of two groups alone."""
-    quantity, difference, p = table.quantity, compared.difference, compared.p
-    ahead = difference.mean if table.mode == "max" else -difference.mean
-    names = [compared.first.name, compared.other.name]
-    winner, loser = names if ahead >= 0 else reversed(names)
+    quantity, difference, p = table.quantity, pair.difference, pair.p
+    first_wins = difference.mean == 0 or (difference.mean > 0) == (table.mode == "max")
+    names = [pair.first.name, pair.other.name]
+    winner, loser = names if first_wins else reversed(names)
     gap = amount(abs(difference.mean), quantity)
-    smallest = difference.smallest(LEVEL)
+    smallest = difference.smallest()
     if smallest is None or p is None:
         verb = "is level with" if difference.mean == 0 else f"is {gap} ahead of"
-        told = f"{winner} {verb} {loser}; {_untested(compared)}"
-        if isinstance(compared.alone, tuple) and p is not None:
-            former, latter = compared.alone if ahead >= 0 else reversed(compared.alone)
-            told += (
+        sentence = f"{winner} {verb} {loser}; {_untested(pair)}"
+        if isinstance(pair.alone, tuple) and p is not None:
+            former, latter = pair.alone if first_wins else reversed(pair.alone)
+            sentence += (
                 f". Of the test images {former:,} are right in the former alone and {latter:,} in "
                 f"the latter: {_verdict(p)} (McNemar's exact test, {chance(p)}); of other seeds "
                 "this says nothing"
             )
-        return told + _not_by_image(compared)
-    how = _how(compared)
+        return sentence + _not_by_image(pair)
+    how = _how(pair)
     support = f"95 % interval {span(_ends(difference), quantity)}, {how}, {chance(p)}"
     if p < LEVEL:
         return f"{winner} beats {loser} by {gap} ({support})"
@@ -140,48 +140,46 @@ def _sentence(table: Table, compared: Comparison) -> str:
     )
 
 
-def _line(table: Table, compared: Comparison, one_level: float, with_how: bool) -> str:
+def _line(table: Table, pair: Comparison, one_level: float, with_how: bool) -> str:
     """Of one of several groups, by its place and the values that differ from the first one's."""
-    quantity, difference, p = table.quantity, compared.difference, compared.p
+    quantity, difference, p = table.quantity, pair.difference, pair.p
     behind = (difference.mean > 0) == (table.mode == "max")
     gap = f"{amount(abs(difference.mean), quantity)} {'behind' if behind else 'ahead'}"
-    told = f"{_against(table, compared.other)}: {'level' if difference.mean == 0 else gap}"
+    line = f"{_against(table, pair.other)}: {'level' if difference.mean == 0 else gap}"
     smallest = difference.smallest(one_level)
     if smallest is None or p is None:
-        if min(len(compared.first.runs), len(compared.other.runs)) > 1:
-            told += f"; {_untested(compared)}"
-        if isinstance(compared.alone, tuple) and p is not None:
-            first, other = compared.alone
-            told += (
+        if min(len(pair.first.runs), len(pair.other.runs)) > 1:
+            line += f"; {_untested(pair)}"
+        if isinstance(pair.alone, tuple) and p is not None:
+            first, other = pair.alone
+            line += (
                 f"; {first:,} test images are right in the first alone and {other:,} in this one: "
                 f"{_verdict(p)} ({chance(p)})"
             )
-        return told + _not_by_image(compared)
+        return line + _not_by_image(pair)
     support = f"{span(_ends(difference), quantity)}, {chance(p)}"
-    support += f", {_how(compared)}" if with_how else ""
+    support += f", {_how(pair)}" if with_how else ""
     if p < LEVEL:
-        return f"{told} ({support}), more than chance"
-    shown = amount(smallest, quantity)
-    return f"{told} ({support}), which chance could do; the smallest to be shown: {shown}"
+        return f"{line} ({support}), more than chance"
+    could = amount(smallest, quantity)
+    return f"{line} ({support}), which chance could do; the smallest to be shown: {could}"
 
 
 def _verdict(p: float) -> str:
     return "more than chance" if p < LEVEL else "as chance could divide them"
 
 
-def _not_by_image(compared: Comparison) -> str:
-    alone = compared.alone
-    return f"; not compared image by image: {alone}" if isinstance(alone, str) else ""
+def _not_by_image(pair: Comparison) -> str:
+    return f"; not compared image by image: {pair.alone}" if isinstance(pair.alone, str) else ""
 
 
-def _untested(compared: Comparison) -> str:
-    groups = (compared.first, compared.other)
-    single = [group.name for group in groups if len(group.runs) == 1]
+def _untested(pair: Comparison) -> str:
+    single = [group.name for group in (pair.first, pair.other) if len(group.runs) == 1]
     if len(single) == 2:
         return "no interval: one seed each"
     if single:
         return f"no interval: one seed alone of {single[0]}"
-    return f"no interval: {compared.difference.n} seeds without any spread"
+    return f"no interval: {pair.difference.n} seeds without any spread"
 
 
 def _against(table: Table, other: Group) -> str:
@@ -190,7 +188,7 @@ def _against(table: Table, other: Group) -> str:
     return f"{table.groups.index(other) + 1}. {' '.join(differing) or other.name}"
 
 
-def classes(groups: Sequence[Group]) -> Told:
+def classes(groups: Sequence[Group]) -> Answer:
     """Which class each group recognises best and which worst, and whether that is chance.
 
     Groups of which no run was tested are left out.
@@ -205,19 +203,19 @@ def classes(groups: Sequence[Group]) -> Told:
             pairs = known * (known - 1) // 2
             lines.append(f"{f'{number}.' if several else f'{group.name}:'} {text}")
     if not lines:
-        return Told("", [])
-    told = [f"The best and the worst recognised class{' of each group' * several}"]
+        return Answer("", [])
+    clauses = [f"The best and the worst recognised class{' of each group' * several}"]
     repeated = sorted(sizes - {1})
     if repeated:
         runs_of = " to ".join(map(str, dict.fromkeys((repeated[0], repeated[-1]))))
-        told.append(
+        clauses.append(
             f"in brackets 95 % intervals and p, paired over {runs_of} runs, both for {pairs} pairs"
         )
     if 1 in sizes:
         one = " for one run" * bool(repeated)
-        told.append(f"in brackets{one} 95 % intervals over images (Wilson's), over seeds there is "
-                    "none")  # fmt: skip
-    return Told("; ".join(told) + ":", lines)
+        wilson = f"in brackets{one} 95 % intervals over images (Wilson's)"
+        clauses.append(f"{wilson}, over seeds there is none")
+    return Answer("; ".join(clauses) + ":", lines)
 
 
 def _extremes(runs: Sequence[Run]) -> tuple[int, str]:
@@ -231,18 +229,19 @@ def _extremes(runs: Sequence[Run]) -> tuple[int, str]:
     ends = int(means.argmax()), int(means.argmin())
     gap = significance.paired(*recalls[:, ends].T)
     (best, worst) = (f"{runs[0].classes[there[i]]} ({level(means[i], 'recall')})" for i in ends)
-    told = f"best {best}, worst {worst}, {amount(gap.mean, 'recall')} apart"
+    answer = f"best {best}, worst {worst}, {amount(gap.mean, 'recall')} apart"
     if len(runs) == 1:
         images = [runs[0].support[there[i]] for i in ends]
         right = [round(means[i] * n) for i, n in zip(ends, images, strict=True)]
-        spans = (span(each, "recall") for each in map(significance.wilson, right, images))
-        return len(there), f"{told} ({' and '.join(spans)})"
+        intervals = map(significance.wilson, right, images)
+        spans = " and ".join(span(interval, "recall") for interval in intervals)
+        return len(there), f"{answer} ({spans})"
     # Any two classes could have been the extremes: one test among all pairs (Bonferroni).
     pairs = len(there) * (len(there) - 1) // 2
     interval = gap.interval(LEVEL / pairs)
     if gap.p is None or interval is None:
-        return len(there), f"{told} in each of {gap.n} runs"
+        return len(there), f"{answer} in each of {gap.n} runs"
     p = min(1.0, gap.p * pairs)
     interval = Interval(max(-1.0, interval.low), min(1.0, interval.high))
     verdict = "more than chance" if p < LEVEL else "which chance could do"
-    return len(there), f"{told} ({span(interval, 'recall')}, {chance(p)}), {verdict}"
+    return len(there), f"{answer} ({span(interval, 'recall')}, {chance(p)}), {verdict}"

@@ -104,12 +104,12 @@ def _bare(value: float | None, quantity: str) -> str:
     return "-" if value is None else amount(value, quantity, unit=False)
 
 
-def effects(table: Table, found: Sequence[Effect]) -> Grid:
+def effects(table: Table, measured: Sequence[Effect]) -> Grid:
     """What changing one setting does to the value that the groups are compared by."""
     header = ("setting", f"difference in {table.split}/{table.quantity}", "95 %", "p (Holm)",
               "pairs of groups", "n")  # fmt: skip
     rows: list[tuple[str, ...]] = []
-    for effect in found[:MAX_LISTED]:
+    for effect in measured[:MAX_LISTED]:
         interval = effect.difference.interval()
         rows.append(
             (

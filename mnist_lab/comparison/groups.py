@@ -103,9 +103,9 @@ def arrange(runs: Sequence[Run], left_out: Sequence[LeftOut] = ()) -> list[Table
 
 def _title(run: Run) -> str:
     parts = zip(COMPARABLE, json.loads(run.comparable), strict=True)
-    told = [f"{key}={value}" for (_, key), value in parts
-            if key not in ("_target_", "source") and value is not None]  # fmt: skip
-    return f"{run.dataset}, {', '.join(told)}, by {run.quantity}"
+    images = [f"{key}={value}" for (_, key), value in parts
+              if key not in ("_target_", "source") and value is not None]  # fmt: skip
+    return f"{run.dataset}, {', '.join(images)}, by {run.quantity}"
 
 
 def _table(title: str, runs: Sequence[Run], lost: Counter[str | None]) -> Table:

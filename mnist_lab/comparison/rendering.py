@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from mnist_lab.comparison.answers import Told
+from mnist_lab.comparison.answers import Answer
 from mnist_lab.comparison.columns import Grid, columns
 from mnist_lab.comparison.gather import LeftOut
 from mnist_lab.comparison.groups import Table
@@ -38,8 +38,8 @@ def say(console: Console, sections: Sequence[Section], left_out: Sequence[LeftOu
         console.print(Text(line), soft_wrap=True)  # a folder's name stays in one piece
 
 
-def _lines(told: Told) -> list[str]:
-    return [told.lead] * bool(told.lead) + [f"- {line}" for line in told.lines]
+def _lines(answer: Answer) -> list[str]:
+    return [answer.lead] * bool(answer.lead) + [f"- {line}" for line in answer.lines]
 
 
 def _say(console: Console, grid: Grid) -> None:
@@ -66,15 +66,15 @@ def _say(console: Console, grid: Grid) -> None:
         console.print(Text(f"No room here for {more}: compare.html has them.", style="dim"))
 
 
-def _left_out(left_out: Sequence[LeftOut]) -> Told:
+def _left_out(left_out: Sequence[LeftOut]) -> Answer:
     """Which runs count nowhere, and why."""
     if not left_out:
-        return Told("", [])
+        return Answer("", [])
     runs = "One run is" if len(left_out) == 1 else f"{len(left_out):,} runs are"
     lines = [f"{run.folder}: {run.reason}" for run in left_out[:MAX_LEFT_OUT]]
     if len(left_out) > MAX_LEFT_OUT:
         lines.append(f"... and {len(left_out) - MAX_LEFT_OUT:,} more")
-    return Told(f"{runs} left out:", [printable(" ".join(line.split())) for line in lines])
+    return Answer(f"{runs} left out:", [printable(" ".join(line.split())) for line in lines])
 
 
 def write(
@@ -122,9 +122,9 @@ def markdown(sections: Sequence[Section], left_out: Sequence[LeftOut]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _list(told: Told) -> list[str]:
-    lead = [_marked(told.lead), ""] if told.lead else []
-    return [*lead, *(f"- {_marked(line)}" for line in told.lines), ""]
+def _list(answer: Answer) -> list[str]:
+    lead = [_marked(answer.lead), ""] if answer.lead else []
+    return [*lead, *(f"- {_marked(line)}" for line in answer.lines), ""]
 
 
 def _marked(text: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mnist_lab.comparison import answers, differences
-from mnist_lab.comparison.answers import Told
+from mnist_lab.comparison.answers import Answer
 from mnist_lab.comparison.columns import Grid, effects, leaderboard
 from mnist_lab.comparison.drawing import Picture, draw
 from mnist_lab.comparison.groups import MAX_SHOWN, Table
@@ -17,9 +17,9 @@ class Section:
 
     title: str
     notes: list[str]
-    answers: Told
+    answers: Answer
     grids: list[Grid]
-    classes: Told
+    classes: Answer
     pictures: list[Picture]
 
     @classmethod
@@ -39,8 +39,8 @@ class Section:
         )
 
 
-def _printable(told: Told) -> Told:
-    return Told(printable(told.lead), [printable(line) for line in told.lines])
+def _printable(answer: Answer) -> Answer:
+    return Answer(printable(answer.lead), [printable(line) for line in answer.lines])
 
 
 def notes(table: Table) -> Iterator[str]:

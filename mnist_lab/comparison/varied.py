@@ -43,16 +43,11 @@ def distinguish(
     """
     columns = _columns([_flat(config) for config in _by_choice(configs)])
     leaders = _leaders(columns)
-    last = {key: _key(key).rpartition(".")[2] for key in leaders}
-    often = Counter(last.values())
-    settings = [
-        Setting(
-            _key(key),
-            last[key] if often[last[key]] == 1 else _key(key),
-            None if leader == key else _key(leader),
-        )
-        for key, leader in leaders.items()
-    ]
+    often = Counter(_last(_key(key)) for key in leaders)
+    settings = []
+    for key, leader in leaders.items():
+        name = _last(_key(key)) if often[_last(_key(key))] == 1 else _key(key)
+        settings.append(Setting(_key(key), name, None if leader == key else _key(leader)))
     shown = [_shown(key, columns[key]) for key in leaders]
     rows = [tuple(column[index] for column in shown) for index in range(len(configs))]
     names: list[str] = []
@@ -77,9 +72,9 @@ def _by_choice(configs: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, An
     """With the names that `conf/` has for choices, where all configurations have one unchanged."""
     for group in PARTS:
         known = {_json(whole_numbers(v)): name for name, v in choices(group).items()}
-        names = [known.get(_json(each.get(group))) for each in configs]
+        names = [known.get(_json(config.get(group))) for config in configs]
         if None not in names:
-            configs = [{**each, group: name} for each, name in zip(configs, names, strict=True)]
+            configs = [{**config, group: name} for config, name in zip(configs, names, strict=True)]
     return configs
 
 
@@ -133,7 +128,7 @@ def _leaders(columns: Mapping[str, Values]) -> dict[str, str]:
     for key, column in columns.items():
         if any(_follows(key, column, known, columns[known]) for known in leaders):
             continue
-        if any(_same_name(known, key) and columns[known] == column for known in leaders):
+        if any(_last(known) == _last(key) and columns[known] == column for known in leaders):
             continue  # what an interpolation repeats
         numbers: dict[str | None, int] = {}
         pattern = tuple(numbers.setdefault(value, len(numbers)) for value in column)
@@ -142,16 +137,16 @@ def _leaders(columns: Mapping[str, Values]) -> dict[str, str]:
 
 
 def _follows(key: str, column: Values, choice: str, chosen: Values) -> bool:
-    # `model.optimizer` repeats `optimizer`: what follows from the one follows in the other.
+    """Whether a class that was chosen has this setting, and the choice says its value."""
     return (
         _is_choice(choice)
-        and f".{choice.rpartition('.')[0]}." in f".{key}"
+        and key.startswith(f"{_key(choice)}.")
         and len(set(zip(chosen, column, strict=True))) == len(set(chosen))
     )
 
 
-def _same_name(one: str, other: str) -> bool:
-    return f".{other}".endswith(f".{one}") or one.rpartition(".")[2] == other.rpartition(".")[2]
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
 
 
 def _key(key: str) -> str:
@@ -162,7 +157,7 @@ def _shown(key: str, column: Values) -> Values:
     """Values without quotes, classes without their modules unless two share a name."""
     plain = {value: _text(value) for value in column if value is not None}
     if _is_choice(key):
-        last = {value: text.rpartition(".")[2] for value, text in plain.items()}
+        last = {value: _last(text) for value, text in plain.items()}
         plain = last if len(set(last.values())) == len(last) else plain
     short = dict(zip(plain, shortened([*plain.values()], MAX_LENGTH), strict=True))
     return tuple(None if value is None else short[value] for value in column)
