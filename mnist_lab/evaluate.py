@@ -68,9 +68,10 @@ def _evaluate(
     command.say_loading()
     from mnist_lab.cli.dataset import dataset
     from mnist_lab.reports import evaluations
+    from mnist_lab.reports.evaluation_folder import refuse_taken
     from mnist_lab.runs import trained
 
-    evaluations.refuse_taken(folder, overwrite)
+    refuse_taken(folder, overwrite)
     members = trained.load_all(paths, device, trust)
     data, augment = dataset(members, split)
     numbers = evaluations.evaluate(

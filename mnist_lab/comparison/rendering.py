@@ -2,11 +2,9 @@
 
 import csv
 import html
-from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -18,6 +16,7 @@ from mnist_lab.comparison.groups import Table
 from mnist_lab.comparison.panels import NARROW, WIDE
 from mnist_lab.comparison.sections import Section
 from mnist_lab.comparison.varied import printable
+from mnist_lab.reports.page import render
 from mnist_lab.system.files import whole
 
 MIN_NAME = 18  # what a name is given on the console, at least, before columns are left out
@@ -136,12 +135,11 @@ def _marked(text: str) -> str:
 
 def page(sections: Sequence[Section], left_out: Sequence[LeftOut]) -> str:
     """One file that needs nothing else: figures inside, no script, no network."""
-    environment = Environment(
-        loader=PackageLoader("mnist_lab.comparison", "."), autoescape=True,
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters["data"] = lambda png: f"data:image/png;base64,{b64encode(png).decode()}"
     # A hundred pixels of the page for an inch: a figure's text is as large as the page's.
     widths = {"wide": round(100 * WIDE), "narrow": round(100 * NARROW)}
-    template = environment.get_template("compare.html.jinja")
-    return template.render(sections=sections, left_out=_left_out(left_out), **widths)
+    return render(
+        "comparison/compare.html.jinja",
+        sections=sections,
+        left_out=_left_out(left_out),
+        **widths,
+    )

@@ -27,8 +27,8 @@ def calibration(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> 
         probabilities: `(N, K)`; the largest of each row is its confidence.
         labels: `(N,)`.
     """
-    given = np.asarray(probabilities, dtype=np.float64)
-    confidence, hits = given.max(1), given.argmax(1) == np.asarray(labels)
+    shares = np.asarray(probabilities, dtype=np.float64)
+    confidence, hits = shares.max(1), shares.argmax(1) == np.asarray(labels)
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     counts = np.bincount(index, minlength=bins)
     # Sums over empty bins are 0, and so is what they add to the error.

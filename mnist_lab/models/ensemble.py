@@ -62,12 +62,12 @@ def evaluate(
     with contextlib.ExitStack() as stack:
         for model in members:
             stack.enter_context(model.judging())
-        found = torch.cat(
+        log_probabilities = torch.cat(
             [_judged(members, part, SHIFTS[:tta]) for part in torch.split(images, batch_size)]
         )
-    if not bool(found.isfinite().all()):
+    if not bool(log_probabilities.isfinite().all()):
         raise EvaluationError("a network's outputs are not finite numbers")
-    return Evaluation(found, labels.cpu(), list(classes))
+    return Evaluation(log_probabilities, labels.cpu(), list(classes))
 
 
 def _judged(
@@ -76,9 +76,11 @@ def _judged(
     """Log-probabilities `(N, K)` of the mean over networks and shifts."""
     height, width = images.shape[-2:]
     wide = functional.pad(images, [_FARTHEST] * 4)
-    each = []
+    judgements = []
     for right, down in shifts:
         top, left = _FARTHEST - down, _FARTHEST - right
         moved = wide[..., top : top + height, left : left + width]
-        each += [model(moved.to(model.device)).cpu().double().log_softmax(1) for model in members]
-    return torch.stack(each).logsumexp(0) - math.log(len(each))
+        judgements += [
+            model(moved.to(model.device)).cpu().double().log_softmax(1) for model in members
+        ]
+    return torch.stack(judgements).logsumexp(0) - math.log(len(judgements))

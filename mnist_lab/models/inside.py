@@ -19,14 +19,14 @@ def feature_maps(model: Classifier, image: Tensor) -> dict[str, Tensor]:
         On the CPU, by the layer's name in `model.network`; a layer used again counts as
         `NAME (2)`.
     """
-    found: dict[str, Tensor] = {}
+    maps: dict[str, Tensor] = {}
     calls: dict[str, int] = {}
 
     def keep(layer: nn.Module, _: Any, output: Tensor) -> None:
         name = names[layer]
         calls[name] = calls.get(name, 0) + 1
         key = name if calls[name] == 1 else f"{name} ({calls[name]})"
-        found[key] = output[0].detach().float().cpu()
+        maps[key] = output[0].detach().float().cpu()
 
     names: dict[nn.Module, str] = {
         m: name for name, m in model.network.named_modules() if isinstance(m, nn.Conv2d)
@@ -35,7 +35,7 @@ def feature_maps(model: Classifier, image: Tensor) -> dict[str, Tensor]:
         for layer in names:
             stack.enter_context(layer.register_forward_hook(keep))
         outputs(model, image)
-    return found
+    return maps
 
 
 def embedding(model: Classifier, images: Tensor) -> Tensor:
@@ -45,11 +45,11 @@ def embedding(model: Classifier, images: Tensor) -> Tensor:
     the images. Images that lie close together here are alike to the network, which tells classes
     apart by a plane each.
     """
-    given: list[Tensor] = []
+    vectors: list[Tensor] = []
 
     def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        if len(inputs[0]) == len(given[-1]):  # not words of a sequence, or parts of an image
-            given[-1] = inputs[0].flatten(1).float().cpu()  # of the layers so far
+        if len(inputs[0]) == len(vectors[-1]):  # not words of a sequence, or parts of an image
+            vectors[-1] = inputs[0].flatten(1).float().cpu()  # of the layers so far
 
     layers = [m for m in model.network.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     with contextlib.ExitStack() as stack:
@@ -57,9 +57,9 @@ def embedding(model: Classifier, images: Tensor) -> Tensor:
             stack.enter_context(layer.register_forward_pre_hook(keep))
         stack.enter_context(model.judging())
         for batch in torch.split(images, 250):
-            given.append(batch.flatten(1).float().cpu())
+            vectors.append(batch.flatten(1).float().cpu())
             model(batch.to(model.device))
-    return torch.cat(given)
+    return torch.cat(vectors)
 
 
 def outputs(model: Classifier, image: Tensor) -> Tensor:

@@ -1,11 +1,9 @@
 """What an evaluation leaves: numbers, tables, figures and a page in a folder of its own."""
 
-import contextlib
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -20,16 +18,13 @@ from mnist_lab.metrics.counts import BY_CLASS
 from mnist_lab.metrics.evaluation import Evaluation, shortest
 from mnist_lab.models import ensemble
 from mnist_lab.reports import gallery, page
+from mnist_lab.reports.evaluation_folder import refuse_taken, replaced
+from mnist_lab.reports.page import class_table, number, percent
 from mnist_lab.runs.predictions import write_tables
 from mnist_lab.runs.trained import Trained, refuse_other_classes
 from mnist_lab.settings import signatures
 from mnist_lab.settings.ranges import Count, Seed, ranged
-from mnist_lab.system.files import left_behind, temporary, whole
-
-if TYPE_CHECKING:  # takes a while
-    from mnist_lab.reports.figures.style import Figure
-
-_FILES = {"evaluation.json", "predictions.csv", "per_class.csv", "report.html", "figures"}
+from mnist_lab.system.files import whole
 
 
 @ranged
@@ -96,26 +91,14 @@ def evaluate(
     drawn = gallery.of_predictions(images.cpu(), judged)
     if inside is not None:
         drawn |= gallery.of_network(models[0], images[inside], judged.classes)
-    write(folder, numbers, judged, drawn, overwrite)
+    with replaced(folder, overwrite) as new:
+        write_tables(new, judged)
+        gallery.save(new / "figures", drawn)
+        with whole(new / "evaluation.json") as file:
+            json.dump(numbers, file, indent=2)
+            file.write("\n")
+        _write_page(new, numbers)
     return numbers
-
-
-def refuse_taken(folder: Path, overwrite: bool) -> None:
-    """Nothing but an earlier evaluation is ever replaced, and that where it may be."""
-    try:
-        there = {path.name for path in set(folder.iterdir()) - set(left_behind(folder))}
-    except FileNotFoundError:
-        if folder.is_symlink():
-            raise FileOrSettingError(f"output={folder}: is a link to nothing") from None
-        return
-    except OSError as error:
-        raise FileOrSettingError(f"output={folder}: {error.strerror}") from error
-    others = sorted(there - _FILES)
-    if there and (others or "evaluation.json" not in there):
-        name = (others or sorted(there))[0]
-        raise FileOrSettingError(f"output={folder}: holds something else: {name}")
-    if there and not overwrite:
-        raise FileOrSettingError(f"output={folder}: exists; overwrite=true replaces it")
 
 
 def _images(data: DataModule, split: str) -> tuple[Tensor, Tensor]:
@@ -128,7 +111,7 @@ def _images(data: DataModule, split: str) -> tuple[Tensor, Tensor]:
     return images, labels
 
 
-def content(found: Evaluation, disputed: Sequence[int] = ()) -> dict[str, Any]:
+def content(judged: Evaluation, disputed: Sequence[int] = ()) -> dict[str, Any]:
     """The numbers of `evaluation.json`, accuracies as fractions.
 
     Args:
@@ -137,15 +120,15 @@ def content(found: Evaluation, disputed: Sequence[int] = ()) -> dict[str, Any]:
     Raises:
         FileOrSettingError: there are no images of such indices.
     """
-    count, disputed = len(found.labels), sorted(set(disputed))
+    count, disputed = len(judged.labels), sorted(set(disputed))
     wrong = [index for index in disputed if not 0 <= index < count]
     if wrong:
         raise FileOrSettingError(f"disputed: there is no image {wrong[0]} among {count}")
-    rest = found.without(disputed) if disputed else None
+    rest = judged.without(disputed) if disputed else None
     return {
         "images": count,
-        "metrics": found.metrics,
-        "accuracy_interval": [shortest(bound) for bound in found.interval],
+        "metrics": judged.metrics,
+        "accuracy_interval": [shortest(bound) for bound in judged.interval],
         "without_disputed": rest
         and {
             "disputed": disputed,
@@ -153,71 +136,63 @@ def content(found: Evaluation, disputed: Sequence[int] = ()) -> dict[str, Any]:
             "accuracy": shortest(rest.accuracy),
             "accuracy_interval": [shortest(bound) for bound in rest.interval],
         },
-        "per_class": found.per_class,
-        "confusion_matrix": found.scores.confusion.tolist(),
+        "per_class": judged.per_class,
+        "confusion_matrix": judged.scores.confusion.tolist(),
         "versions": {"torch": torch.__version__, "mnist_lab": mnist_lab.__version__},
     }
 
 
-def write(
-    folder: Path,
-    numbers: Mapping[str, Any],
-    found: Evaluation,
-    drawn: dict[str, "Figure"],
-    overwrite: bool = False,
-) -> None:
-    """Everything into `folder`, where it appears once all of it is written.
-
-    Args:
-        overwrite: whether it may replace what has come there.
-
-    Raises:
-        FileOrSettingError: it cannot be written; what stood there is as it was.
-    """
-    fresh = not folder.exists()
-    new = temporary(folder / "new")  # within, so that the folder may be a mount, or the current one
-    try:
-        try:
-            new.mkdir(parents=True)
-            write_tables(new, found)
-            gallery.save(new / "figures", drawn)
-            with whole(new / "evaluation.json") as file:
-                json.dump(numbers, file, indent=2)
-                file.write("\n")
-            page.write_evaluation(new, numbers)
-            if not overwrite and set(folder.iterdir()) - set(left_behind(folder)):
-                raise FileOrSettingError(f"output={folder}: another process has written there")
-            _replace(folder, new)
-        finally:
-            shutil.rmtree(new, ignore_errors=True)
-            if fresh:
-                with contextlib.suppress(OSError):
-                    folder.rmdir()  # unless there is something in it
-    except OSError as error:
-        raise FileOrSettingError(f"output={folder}: cannot be written: {error}") from error
+def _write_page(folder: Path, numbers: Mapping[str, Any]) -> None:
+    metrics, (low, high) = numbers["metrics"], numbers["accuracy_interval"]
+    notes = [f"95 % interval of the accuracy: {100 * low:.2f} to {percent(high)}."]
+    if numbers["without_disputed"]:
+        notes.append(_disputed(numbers))
+    page.write(
+        folder,
+        _title(numbers),
+        tiles={
+            "accuracy": percent(metrics["accuracy"]),
+            "loss": number(metrics["loss"]),
+            "F1 (macro)": percent(metrics["f1"]),
+            "calibration error": percent(metrics["calibration_error"]),
+            "images": f"{numbers['images']:,}",
+        },
+        notes=notes,
+        by_class=class_table(numbers["per_class"], metrics),
+        inside=f"image {numbers['inside']} of the split",
+        numbers={
+            **{name.replace("_", " "): number(value) for name, value in metrics.items()},
+            "checkpoints": ", ".join(each["path"] for each in numbers["checkpoints"]),
+            "copies of each image": str(numbers["tta"]),
+            "damaged by": _damage(numbers) or "-",
+            "seed": str(numbers["seed"]),
+            "versions": ", ".join(f"{k} {v}" for k, v in numbers["versions"].items()),
+        },
+    )
 
 
-def _replace(folder: Path, new: Path) -> None:
-    """Put what lies in `new` in place of all else in the folder; `evaluation.json` comes last."""
-    old = temporary(folder / "old")
-    before = set(folder.iterdir()) - set(left_behind(folder))
-    old.mkdir()
-    moves = [(path, old / path.name) for path in before]
-    moves += [
-        (path, folder / path.name)
-        for path in sorted(new.iterdir(), key=lambda path: path.name == "evaluation.json")
-    ]
-    done = []
-    try:
-        for place, other in moves:
-            place.rename(other)
-            done.append((place, other))
-    except BaseException:
-        for place, other in reversed(done):
-            other.rename(place)
-        old.rmdir()
-        raise
-    shutil.rmtree(old)
+def _title(numbers: Mapping[str, Any]) -> str:
+    """Which networks on which images, and what was done to these."""
+    models = " + ".join(each["model"] for each in numbers["checkpoints"])
+    damaged = f", damaged by {_damage(numbers)}" if numbers["augment"] else ""
+    return f"{models} on {numbers['dataset']}, {numbers['split']}{damaged}"
+
+
+def _damage(numbers: Mapping[str, Any]) -> str:
+    """What the images of an evaluation went through, with all of its settings."""
+    augment = numbers["augment"] or {"_target_": ""}
+    settings = [f"{key} {value}" for key, value in augment.items() if not key.startswith("_")]
+    return " ".join([augment["_target_"].rpartition(".")[2], ", ".join(settings)]).strip()
+
+
+def _disputed(numbers: Mapping[str, Any]) -> str:
+    """What is told beside the plain accuracy, which counts all labels."""
+    rest = numbers["without_disputed"]
+    low, high = rest["accuracy_interval"]
+    return (
+        f"Without the {len(rest['disputed'])} labels that have no majority behind them: accuracy "
+        f"{percent(rest['accuracy'])} ({100 * low:.2f} to {percent(high)})."
+    )
 
 
 def show(numbers: Mapping[str, Any]) -> None:
@@ -230,15 +205,14 @@ def show(numbers: Mapping[str, Any]) -> None:
         if name == "accuracy":
             table.add_row("  95 % interval", f"{low:.4f} to {high:.4f}")
     by_class = Table("class", *BY_CLASS, "images")
-    for name, each in numbers["per_class"].items():
-        *values, support = each.values()
-        told = ("-" if value is None else f"{value:.4f}" for value in values)
-        by_class.add_row(escape(name), *told, f"{support:,}")
+    for name, scores in numbers["per_class"].items():
+        cells = [number(scores[metric]) for metric in BY_CLASS]
+        by_class.add_row(escape(name), *cells, f"{scores['support']:,}")
     console = Console(width=None if Console().is_terminal else 100)
-    console.print(escape(page.evaluation_title(numbers)), highlight=False, soft_wrap=True)
+    console.print(escape(_title(numbers)), highlight=False, soft_wrap=True)
     console.print(table, by_class)
     if numbers["without_disputed"] is not None:
-        console.print(page.disputed(numbers), highlight=False)
+        console.print(_disputed(numbers), highlight=False)
 
 
 def show_all(folder: Path) -> None:

@@ -39,19 +39,19 @@ def of_run(run: FinishedRun) -> dict[str, "Figure"]:
     }
 
 
-def of_predictions(images: Tensor, found: Evaluation) -> dict[str, "Figure"]:
-    """What was found of images `(N, C, H, W)`, beside the truth."""
+def of_predictions(images: Tensor, evaluation: Evaluation) -> dict[str, "Figure"]:
+    """What was made of images `(N, C, H, W)`, beside the truth."""
     from mnist_lab.reports import figures
 
-    labels, probabilities, classes = found.labels, found.probabilities, found.classes
-    shares = {name: found.scores.by_class[name] for name in ("precision", "recall", "f1")}
+    labels, probabilities, classes = evaluation.labels, evaluation.probabilities, evaluation.classes
+    shares = {name: evaluation.scores.by_class[name] for name in ("precision", "recall", "f1")}
     few = slice(24)
     return {
         "confusion_matrix": figures.confusion_matrix(
-            found.scores.confusion, classes, "confusion matrix"
+            evaluation.scores.confusion, classes, "confusion matrix"
         ),
         "per_class": figures.per_class(**shares, classes=classes),
-        "confusions": figures.confusions(images, labels, found.predictions, classes),
+        "confusions": figures.confusions(images, labels, evaluation.predictions, classes),
         "mistakes": figures.mistakes(images, labels, probabilities, classes),
         "predictions": figures.predictions(images[few], probabilities[few], classes, labels[few]),
         "reliability": figures.reliability(probabilities, labels),

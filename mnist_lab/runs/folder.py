@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def claimed(folder: Path) -> Iterator[None]:
     try:
         for place in (folder, folder / "checkpoints"):
             for path in left_behind(place) if place.is_dir() else ():
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         yield
     finally:
         lock.release()

@@ -40,28 +40,28 @@ def table(
     confidence, guess = probabilities.float().max(1)
     names = pl.Series(classes, dtype=pl.String)
     truth = {} if labels is None else {"truth": names.gather(labels.numpy())}
-    each = zip(columns(classes), probabilities.float().unbind(1), strict=True)
+    named = zip(columns(classes), probabilities.float().unbind(1), strict=True)
     return pl.DataFrame(
         {
             **images,
             **truth,
             "prediction": names.gather(guess.numpy()),
             "confidence": confidence.numpy(),
-            **{name: column.numpy() for name, column in each},
+            **{name: column.numpy() for name, column in named},
         }
     )
 
 
-def write_tables(folder: Path, found: "Evaluation") -> None:
+def write_tables(folder: Path, evaluation: "Evaluation") -> None:
     """`predictions.csv`, a row an image in the order of its split, and `per_class.csv`."""
-    indices = {"index": range(len(found.labels))}
-    rows = table(indices, found.probabilities, found.classes, found.labels)
+    indices = {"index": range(len(evaluation.labels))}
+    rows = table(indices, evaluation.probabilities, evaluation.classes, evaluation.labels)
     with whole(folder / "predictions.csv", "wb") as file:
         rows.write_csv(file)
     with whole(folder / "per_class.csv", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["class", *found.scores.by_class, "support"])
-        for name, values in found.per_class.items():
+        writer.writerow(["class", *evaluation.scores.by_class, "support"])
+        for name, values in evaluation.per_class.items():
             writer.writerow([name, *values.values()])
-        macro = [found.metrics[name] for name in found.scores.by_class]
-        writer.writerow(["macro", *macro, len(found.labels)])
+        macro = [evaluation.metrics[name] for name in evaluation.scores.by_class]
+        writer.writerow(["macro", *macro, len(evaluation.labels)])

@@ -42,12 +42,12 @@ def result_of(
         tested: what it made of the test images, if it was shown them.
     """
     expected = [f"{split}/{name}" for split in ("val", "test") for name in model.metrics]
-    found: dict[str, Any] = dict.fromkeys(expected)
+    metrics: dict[str, Any] = dict.fromkeys(expected)
     for split, logged in (
         ("val", best["metrics"] if best is not None else {}),
         ("test", trainer.callback_metrics if tested is not None else {}),
     ):
-        found |= {key: value for key, value in logged.items() if key.startswith(f"{split}/")}
+        metrics |= {key: value for key, value in logged.items() if key.startswith(f"{split}/")}
     batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
     bounds = batch_bounds(len(data.tensors("train")[1]), data.batch_size, trainer.world_size)
     per_epoch = int(trainer.num_training_batches)
@@ -56,7 +56,7 @@ def result_of(
     fit = seconds.fit or 0
     return Result(
         status=status,
-        metrics={key: None if value is None else shortest(value) for key, value in found.items()},
+        metrics={k: None if v is None else shortest(v) for k, v in metrics.items()},
         per_class=None
         if tested is None
         else {

@@ -292,6 +292,9 @@ def test_overwriting(trained, other, lab_evaluate, tmp_path):
     (tmp_path / "out").mkdir()  # an empty one will do
     assert lab_evaluate(*given, "inside=0").status == 0
     before = (tmp_path / "out/evaluation.json").read_text()
+    killed = tmp_path / "out/.mnist_lab-0123456789abcdef.part"  # of one that was killed
+    killed.mkdir()
+    (killed / "evaluation.json").touch()
     called = lab_evaluate(*given)
     assert called.status == 1
     assert "output=out: exists; overwrite=true replaces it" in called.err
@@ -299,6 +302,7 @@ def test_overwriting(trained, other, lab_evaluate, tmp_path):
     assert lab_evaluate(f"checkpoint={other}", "output=out", "overwrite=true").status == 0
     assert (tmp_path / "out/evaluation.json").read_text() != before
     assert not (tmp_path / "out/figures/filters.png").exists()
+    assert not killed.exists()
     # What is somebody else's stays, and so does a run.
     (tmp_path / "out/notes.txt").write_text("mine")
     called = lab_evaluate(*given, "overwrite=true")

@@ -10,9 +10,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from sklearn.metrics import precision_recall_fscore_support
-from torchmetrics.functional.classification import multiclass_calibration_error
 
-from mnist_lab.metrics.calibration import calibration
 from mnist_lab.reports import figures
 from mnist_lab.reports.figures import style
 
@@ -143,20 +141,6 @@ def test_curves_leave_out_what_is_missing():
     loss, accuracy = figures.curves(history).axes
     assert lines(loss) == {"train": ([1, 2], [2.0, 1.0])}
     assert lines(accuracy) == {"train": ([1, 2], [0.5, 0.6])}
-
-
-@pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(
-    ("classes", "size"),
-    [(2, 1), (10, 12)],
-)
-def test_confusion_matrices_render_without_warnings(classes, size):
-    counts = np.random.RandomState(0).poisson(5, (classes, classes))
-    names = ["x" * size] * classes
-    blank = rendered(figures.confusion_matrix(np.zeros_like(counts), names))
-    pixels = rendered(figures.confusion_matrix(counts, names))
-    assert pixels.shape == blank.shape
-    assert (pixels != blank).any()
 
 
 @pytest.mark.filterwarnings("error")
@@ -337,30 +321,6 @@ def test_predictions_are_titled_with_class_and_confidence():
     assert pictures(figure) == [0, 1, 2, 3]
     beside = figures.predictions(flat_images(4), probabilities()[:4], NAMES, RIGHT[:4])
     assert captions(beside)[1:3] == [["dog, 80.0 %"], ["cat, 55.0 %", "is ox"]]
-
-
-def test_calibration_error_is_that_of_torchmetrics():
-    random = np.random.RandomState(0)
-    table = random.dirichlet(np.full(5, 0.4), 2000)
-    labels = random.randint(0, 5, 2000)
-    labels[::2] = table[::2].argmax(1)
-    for bins in (10, 15):
-        expected = multiclass_calibration_error(
-            torch.tensor(table), torch.tensor(labels), num_classes=5, n_bins=bins
-        )
-        found = calibration(table, labels, bins)
-        assert found.error == pytest.approx(float(expected), abs=1e-6)
-        assert found.counts.sum() == 2000
-
-
-def test_calibration_by_hand():
-    table = np.array([[0.5, 0.5], [0.75, 0.25], [0.2, 0.8], [1.0, 0.0], [0.05, 0.95]])
-    found = calibration(table, [0, 1, 1, 0, 1], bins=4)
-    # (0.25, 0.5], (0.5, 0.75], (0.75, 1]
-    np.testing.assert_array_equal(found.counts, [0, 1, 1, 3])
-    np.testing.assert_allclose(found.confidence, [np.nan, 0.5, 0.75, 2.75 / 3])
-    np.testing.assert_allclose(found.accuracy, [np.nan, 1, 0, 1])
-    assert found.error == pytest.approx((0.5 + 0.75 + 0.25) / 5)
 
 
 def test_reliability_shows_the_bins_and_their_error():

@@ -1,6 +1,7 @@
 """Images of a dataset, with what a model said of them."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -56,21 +57,16 @@ def mistakes(
         labels: `(N,)`.
         probabilities: `(N, K)`.
     """
-    truth, given, pixels = np.asarray(labels), np.asarray(probabilities), np.asarray(images)
-    guess, sure = given.argmax(1), given.max(1)
+    truth, shares, pixels = np.asarray(labels), np.asarray(probabilities), np.asarray(images)
+    guess, sure = shares.argmax(1), shares.max(1)
     wrong = np.flatnonzero(truth != guess)
     title = "most confident mistakes"
     if not len(wrong):
         return message(title, f"None: all {len(truth):,} images are right.")
     chosen, names = wrong[np.argsort(-sure[wrong], kind="stable")[:count]], shortened(classes)
     said = [_said(names[guess[i]], sure[i]) for i in chosen]
-    right = [f"is {names[i]}" for i in truth[chosen]]
     title = f"{len(chosen)} {title} of {len(wrong):,} among {len(truth):,} images"
-    page = sheet(rgb(pixels[chosen]), title, captions=[*said, *right], lines=2)
-    for index in range(len(chosen)):
-        page.caption(index, 0, said[index], VERMILLION)
-        page.caption(index, 1, right[index])
-    return page.figure
+    return _captioned(pixels[chosen], title, said, [f"is {names[i]}" for i in truth[chosen]])
 
 
 def predictions(
@@ -85,36 +81,25 @@ def predictions(
         probabilities: `(N, K)`.
         labels: `(N,)`; where given, a wrong prediction is coloured and the truth added.
     """
-    given = np.asarray(probabilities)
-    guess, sure = given.argmax(1), given.max(1)
+    shares = np.asarray(probabilities)
+    guess, sure = shares.argmax(1), shares.max(1)
     truth = guess if labels is None else np.asarray(labels)
     names = shortened(classes)
     said = [_said(names[g], s) for g, s in zip(guess, sure, strict=True)]
-    wrong = guess != truth
-    right = [f"is {names[t]}" if w else "" for t, w in zip(truth, wrong, strict=True)]
-    lines = 2 if wrong.any() else 1
-    page = sheet(rgb(images), "predictions", captions=[*said, *right], lines=lines)
-    for index, text in enumerate(said):
-        page.caption(index, 0, text, VERMILLION if wrong[index] else INK)
-        if wrong[index]:
-            page.caption(index, 1, right[index])
-    return page.figure
+    wrong = ["" if g == t else f"is {names[t]}" for g, t in zip(guess, truth, strict=True)]
+    return _captioned(images, "predictions", said, wrong)
 
 
 def samples(images: ArrayLike, labels: ArrayLike, classes: Sequence[str]) -> Figure:
     """The first images of each class: ten in a row, or one each of more than 20 classes."""
     truth, pixels = np.asarray(labels), np.asarray(images)
-    found = [np.flatnonzero(truth == index)[:10] for index in range(len(classes))]
+    shown = [np.flatnonzero(truth == index)[:10] for index in range(len(classes))]
     names = shortened(classes)
     if len(classes) <= 20:
-        return _rows(pixels, names, found, "samples of each class")
-    there = [index for index, each in enumerate(found) if len(each)]
-    captions = [names[index] for index in there]
-    chosen = [found[index][0] for index in there]
-    page = sheet(rgb(pixels[chosen]), "a sample of each class", captions=captions, lines=1)
-    for index, name in enumerate(captions):
-        page.caption(index, 0, name)
-    return page.figure
+        return _rows(pixels, names, shown, "samples of each class")
+    there = [index for index, places in enumerate(shown) if len(places)]
+    chosen = [shown[index][0] for index in there]
+    return _captioned(pixels[chosen], "a sample of each class", [names[i] for i in there])
 
 
 def _rows(pixels: Array, words: Sequence[str], shown: Sequence[Array], title: str) -> Figure:
@@ -127,6 +112,18 @@ def _rows(pixels: Array, words: Sequence[str], shown: Sequence[Array], title: st
     page = sheet(rgb(flat), title, columns=columns, headings=words)
     for index, text in enumerate(words):
         page.heading(index * columns, text)
+    return page.figure
+
+
+def _captioned(
+    images: ArrayLike, title: str, said: Sequence[str], wrong: Sequence[str] = ()
+) -> Figure:
+    """Images with a line below each; it is coloured where there is one of what's wrong with it."""
+    page = sheet(rgb(images), title, captions=[*said, *wrong], lines=2 if any(wrong) else 1)
+    for index, (text, correction) in enumerate(zip_longest(said, wrong)):
+        page.caption(index, 0, text, VERMILLION if correction else INK)
+        if correction:
+            page.caption(index, 1, correction, INK)
     return page.figure
 
 

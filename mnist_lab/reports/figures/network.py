@@ -27,13 +27,13 @@ def filters(weights: ArrayLike) -> Figure:
     Raises:
         ValueError: neither one input channel nor three.
     """
-    given = np.asarray(weights, dtype=np.float32)
-    if given.ndim != 4 or given.shape[1] not in (1, 3):
-        raise ValueError(f"filters must be (O, 1 or 3, H, W), not {given.shape}")
-    shown = given[:_MOST]
-    title = _title("filters of the first layer", len(given), shown.shape[2:])
+    kernels = np.asarray(weights, dtype=np.float32)
+    if kernels.ndim != 4 or kernels.shape[1] not in (1, 3):
+        raise ValueError(f"filters must be (O, 1 or 3, H, W), not {kernels.shape}")
+    shown = kernels[:_MOST]
+    title = _title("filters of the first layer", len(kernels), shown.shape[2:])
     reach = float(np.abs(shown).max()) or 1.0
-    if given.shape[1] == 1:
+    if kernels.shape[1] == 1:
         colors: dict[str, Any] = {"cmap": "PuOr", "vmin": -reach, "vmax": reach}
         return sheet(shown[:, 0], title, bar="weight", **colors).figure
     pixels = np.round(127.5 + 127.5 / reach * np.moveaxis(shown, 1, -1)).astype(np.uint8)
@@ -46,10 +46,10 @@ def feature_maps(name: str, maps: ArrayLike) -> Figure:
     It begins at 0, dark, where no value is below; else negative values are orange, zero is white
     and positive ones are purple, as in `filters`.
     """
-    given = np.asarray(maps, dtype=np.float32)
-    title = _title(f"feature maps of layer {name}", len(given), given.shape[1:])
-    step = -(-max(given.shape[1:]) // 200)
-    shown = given[:_MOST, ::step, ::step]
+    outputs = np.asarray(maps, dtype=np.float32)
+    title = _title(f"feature maps of layer {name}", len(outputs), outputs.shape[1:])
+    step = -(-max(outputs.shape[1:]) // 200)
+    shown = outputs[:_MOST, ::step, ::step]
     columns = 16 if len(shown) > 16 else None
     reach = float(np.abs(shown).max()) or 1.0
     signed = bool((shown < 0).any())
@@ -61,8 +61,8 @@ def feature_maps(name: str, maps: ArrayLike) -> Figure:
 def output_strip(values: ArrayLike, classes: Sequence[str]) -> Figure:
     """The classes' probabilities `(K,)` for one image as a colour strip from 0 to 1, ten at most
     in a line."""
-    given = np.asarray(values, dtype=np.float64)
-    count = len(given)
+    shares = np.asarray(values, dtype=np.float64)
+    count = len(shares)
     names = shortened(classes)
     cell = max(0.72, width_of(names, SMALL) * 1.1 + 0.1)
     columns = min(count, 10, int(9 / cell))
@@ -70,7 +70,7 @@ def output_strip(values: ArrayLike, classes: Sequence[str]) -> Figure:
     # Every second line is empty: the names of the classes above it.
     table = np.full((2 * rows, columns), np.nan)
     padded = np.full(rows * columns, np.nan)
-    padded[:count] = given
+    padded[:count] = shares
     table[::2] = padded.reshape(rows, columns)
     width = max(3.0, cell * columns + 0.3)
     figure = Figure(figsize=(width, 0.66 * rows + 0.3), layout="constrained")
@@ -81,8 +81,8 @@ def output_strip(values: ArrayLike, classes: Sequence[str]) -> Figure:
     )
     axes.set_axis_off()
     axes.set_ylim(2 * rows - 0.9, -0.5)
-    strongest = int(given.argmax())
-    for index, (name, value) in enumerate(zip(names, given, strict=True)):
+    strongest = int(shares.argmax())
+    for index, (name, value) in enumerate(zip(names, shares, strict=True)):
         row, column = divmod(index, columns)
         weight = "bold" if index == strongest else "normal"
         plain: dict[str, Any] = {

@@ -10,14 +10,14 @@ from mnist_lab.reports.figures.style import BLUE, MUTED, ORANGE, SMALL, Figure, 
 
 def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> Figure:
     """Accuracy by confidence, and how many images there are of each; see `calibration`."""
-    found = calibration(probabilities, labels, bins)
+    measured = calibration(probabilities, labels, bins)
     width, centre = 1 / bins, (np.arange(bins) + 0.5) / bins
     figure = Figure(figsize=(5.4, 5.4), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    restrained(above, f"reliability: expected calibration error {100 * found.error:.2f} %")
+    restrained(above, f"reliability: expected calibration error {100 * measured.error:.2f} %")
     restrained(below)
-    filled = found.counts > 0
-    accuracy, gap = found.accuracy[filled], (found.confidence - found.accuracy)[filled]
+    filled = measured.counts > 0
+    accuracy, gap = measured.accuracy[filled], (measured.confidence - measured.accuracy)[filled]
     place = centre[filled]
     above.bar(place, accuracy, 0.92 * width, color=BLUE, label="accuracy")
     above.bar(
@@ -34,10 +34,10 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> 
     above.plot([0, 1], [0, 1], ls=(0, (3, 2)), lw=1, color=MUTED, label="perfectly calibrated")
     above.set(ylim=(0, 1.02), xlim=(0, 1), ylabel="accuracy")
     figure.legend(fontsize=SMALL, frameon=False, loc="outside lower center", ncols=3)
-    below.bar(place, found.counts[filled], 0.92 * width, color=MUTED)
+    below.bar(place, measured.counts[filled], 0.92 * width, color=MUTED)
     below.set(yscale="log", xlabel="confidence", ylabel="images")
     below.minorticks_off()
-    below.set_ylim(0.8, 2 * max(1, found.counts.max()))
+    below.set_ylim(0.8, 2 * max(1, measured.counts.max()))
     for axis in (above.yaxis, below.xaxis):
         axis.set_major_formatter(PercentFormatter(1, 0, " %"))
     below.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import StrMethodFormatter
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from mnist_lab.reports.figures.style import (
     BLUE,
@@ -121,25 +121,24 @@ def per_class(
     NaN, which a class without images has, is a dash.
     """
     series = {"precision": precision, "recall": recall, "F1": f1}
-    values = {name: np.asarray(each, dtype=float) for name, each in series.items()}
-    lowest = min(each[np.isfinite(each)].min(initial=1.0) for each in values.values())
+    values = {name: np.asarray(shares, dtype=float) for name, shares in series.items()}
+    lowest = min(shares[np.isfinite(shares)].min(initial=1.0) for shares in values.values())
     begin = max(0.0, np.floor((lowest - 0.02) * 20) / 20)
     count = len(classes)
     row = float(np.interp(count, [10, 40], [0.3, 0.22]))
     figure = Figure(figsize=(7.5, row * count + 1.1), layout="constrained")
     axes = figure.add_subplot()
-    restrained(axes, "precision, recall and F1 of each class", grid="both")
+    restrained(axes, "precision, recall and F1 of shares class", grid="both")
     points = zip(values.items(), (BLUE, ORANGE, GREEN), "<>D", strict=True)
-    for (name, each), color, marker in points:
-        axes.plot(each, np.arange(count), marker, color=color, ms=6, alpha=0.9, label=name,
+    for (name, shares), color, marker in points:
+        axes.plot(shares, np.arange(count), marker, color=color, ms=6, alpha=0.9, label=name,
                   clip_on=False, zorder=3)  # fmt: skip
     beside = axes.get_yaxis_transform()
     for index, value in enumerate(values["F1"]):
         text = f"{value:.3f}" if np.isfinite(value) else "-"
         axes.text(1.02, index, text, va="center", size=SMALL, color=INK, transform=beside)
-    axes.set(xlim=(begin, 1), ylim=(count - 0.4, -0.6))
-    axes.set_yticks(np.arange(count), shortened(classes), parse_math=False)
-    axes.tick_params(axis="y", length=0)
+    axes.set_xlim(begin, 1)
+    _row_per_class(axes, shortened(classes))
     axes.legend(
         ncols=3, fontsize=SMALL, frameon=False, loc="lower right", bbox_to_anchor=(1.0, 1.0)
     )
@@ -164,25 +163,31 @@ def class_distribution(counts_by_split: Mapping[str, ArrayLike], classes: Sequen
             axes.text(
                 value + 0.02 * room, index, f"{int(value):,}", va="center", size=SMALL, color=INK
             )
-        axes.set(xlim=(0, 1.22 * room), ylim=(count - 0.4, -0.6), xlabel="images")
-        axes.set_yticks(range(count), names, parse_math=False)
-        axes.tick_params(axis="y", length=0)
+        axes.set(xlim=(0, 1.22 * room), xlabel="images")
+        _row_per_class(axes, names)
         axes.locator_params(axis="x", nbins=4, integer=True)
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     return figure
 
 
+def _row_per_class(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), names, parse_math=False)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+
+
 def _lines(axes: Axes, history: Mapping[str, Sequence[float]], quantity: str, first: int) -> None:
-    for split, color in (("train", BLUE), ("val", VERMILLION)):
+    """Train and validation of a quantity by epoch, from `first` on."""
+    for split, name, color in (("train", "train", BLUE), ("val", "validation", VERMILLION)):
         epochs, values = _series(history, f"{split}/{quantity}", first)
         if len(epochs):
-            label = "validation" if split == "val" else split
-            axes.plot(epochs + 1, values, "o-", ms=3, lw=1.5, color=color, label=label)
+            axes.plot(epochs + 1, values, "o-", ms=3, lw=1.5, color=color, label=name)
 
 
 def _series(
     history: Mapping[str, Sequence[float]], name: str, first: int
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.intp]], np.ndarray[tuple[int], np.dtype[np.float64]]]:
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Epochs, from `first` on, that have a value, and these."""
     values = np.array(history.get(name, []), dtype=float)
     (epochs,) = np.nonzero(np.isfinite(values))
     epochs = epochs[epochs >= first]
@@ -191,10 +196,8 @@ def _series(
 
 def _dwarfed(history: Mapping[str, Sequence[float]], quantity: str) -> bool:
     """Whether the first epoch leaves the others less than a third of the axis."""
-    splits = ("train", "val")
-    every, later = (
-        np.concatenate([_series(history, f"{split}/{quantity}", first)[1] for split in splits])
-        for first in (0, 1)
-    )
-    longest = max(len(_series(history, f"{split}/{quantity}", 1)[0]) for split in splits)
-    return longest >= 2 and bool(np.ptp(every) > 3 * np.ptp(later))
+    names = (f"train/{quantity}", f"val/{quantity}")
+    later = [_series(history, name, 1)[1] for name in names]
+    every = np.concatenate([_series(history, name, 0)[1] for name in names])
+    several = max(map(len, later)) >= 2
+    return several and bool(np.ptp(every) > 3 * np.ptp(np.concatenate(later)))

@@ -8,7 +8,6 @@ import numpy as np
 from matplotlib import figure
 from matplotlib.axes import Axes
 from matplotlib.font_manager import FontProperties
-from matplotlib.image import AxesImage
 from matplotlib.textpath import text_to_path
 from numpy.typing import ArrayLike, NDArray
 
@@ -49,15 +48,15 @@ def _cut(lines: Sequence[str], length: int, alike: int) -> dict[str, str]:
     forms: dict[str, list[str]] = {}
     for line in lines:
         forms.setdefault(_form(line, length, alike), []).append(line)
-    found: dict[str, str] = {}
+    cut: dict[str, str] = {}
     for form, same in forms.items():
         columns = enumerate(zip(*same, strict=False))
         further = next((i for i, column in columns if len(set(column)) > 1), min(map(len, same)))
         if len(same) > 1 and further == alike:
-            found |= dict(zip(same, same, strict=True))
+            cut |= dict(zip(same, same, strict=True))
         else:
-            found |= {same[0]: form} if len(same) == 1 else _cut(same, length, further)
-    return found
+            cut |= {same[0]: form} if len(same) == 1 else _cut(same, length, further)
+    return cut
 
 
 def _form(line: str, length: int, alike: int) -> str:
@@ -127,12 +126,11 @@ class Sheet(NamedTuple):
 
     figure: Figure
     axes: Axes
-    image: AxesImage
     corners: list[tuple[float, float]]  # of each cell, upper left
     cell: float  # width
     picture: float  # height
 
-    def caption(self, index: int, line: int, text: str, color: str = INK) -> None:
+    def caption(self, index: int, line: int, text: str, color: str) -> None:
         """Write below a picture; lines count from 0."""
         x, y = self.corners[index]
         y += self.picture + 0.04 + line * 0.14
@@ -226,4 +224,4 @@ def sheet(
         beside.set_title(bar, fontsize=7, color=MUTED, loc="left")
     step_x, step_y = cell_x * pixel, cell_y * pixel
     corners = [(left + i % columns * step_x, i // columns * step_y) for i in range(count)]
-    return Sheet(figure, axes, image, corners, step_x, height * pixel)
+    return Sheet(figure, axes, corners, step_x, height * pixel)
