@@ -9,14 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mnist_lab import FileOrSettingError
 from mnist_lab.metrics.calibration import calibration
 from mnist_lab.metrics.counts import MEANS, Scores
 from mnist_lab.metrics.significance import Interval, wilson
-
-
-class EvaluationError(FileOrSettingError):
-    """Networks, images and labels that don't go together."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mnist_lab.metrics.evaluation import Evaluation, EvaluationError
+from mnist_lab import LabError
+from mnist_lab.metrics.evaluation import Evaluation
 from mnist_lab.models import Classifier
 from mnist_lab.settings.ranges import Count, ranged
 
@@ -39,24 +40,24 @@ def evaluate(
             two pixels, the nearest first (`SHIFTS`); what comes in from outside is black.
 
     Raises:
-        EvaluationError: no images, other classes or channels than a network has, too many shifts,
+        LabError: no images, other classes or channels than a network has, too many shifts,
             or outputs that are no numbers.
     """
     members = [models] if isinstance(models, Classifier) else list(models)
     if not members or not len(images) or len(images) != len(labels):
-        raise EvaluationError(
+        raise LabError(
             f"{len(members)} networks, {len(images)} images and {len(labels)} labels: too few"
         )
     if not 1 <= tta <= len(SHIFTS):
-        raise EvaluationError(f"tta must lie between 1 and {len(SHIFTS)}, not {tta}")
+        raise LabError(f"tta must lie between 1 and {len(SHIFTS)}, not {tta}")
     for model in members:
         if model.num_classes != len(classes):
-            raise EvaluationError(
+            raise LabError(
                 f"{model.name} knows {model.num_classes} classes, the data have {len(classes)}"
             )
         channels = model.hparams["in_channels"]
         if images.shape[1] != channels:
-            raise EvaluationError(
+            raise LabError(
                 f"{model.name} takes {channels} channels, the images have {images.shape[1]}"
             )
     with contextlib.ExitStack() as stack:
@@ -66,7 +67,7 @@ def evaluate(
             [_judged(members, part, SHIFTS[:tta]) for part in torch.split(images, batch_size)]
         )
     if not bool(log_probabilities.isfinite().all()):
-        raise EvaluationError("a network's outputs are not finite numbers")
+        raise LabError("a network's outputs are not finite numbers")
     return Evaluation(log_probabilities, labels.cpu(), list(classes))
 
 

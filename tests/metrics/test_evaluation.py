@@ -12,7 +12,7 @@ from sklearn.metrics import (
 
 from mnist_lab import LabError
 from mnist_lab.data import Digits
-from mnist_lab.metrics.evaluation import Evaluation, EvaluationError
+from mnist_lab.metrics.evaluation import Evaluation
 from mnist_lab.models import MLP, LeNet
 from mnist_lab.models.ensemble import SHIFTS, evaluate
 
@@ -172,5 +172,5 @@ def test_outputs_that_are_no_numbers_are_refused(split):
     (model,) = networks()
     with torch.no_grad():
         next(model.network.parameters()).fill_(float("nan"))
-    with pytest.raises(EvaluationError, match="not finite"):
+    with pytest.raises(LabError, match="not finite"):
         evaluate(model, *split)
