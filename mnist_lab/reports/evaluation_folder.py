@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mnist_lab import FileOrSettingError
+from mnist_lab import LabError
 from mnist_lab.runs.folder import claimed
 from mnist_lab.system.files import left_behind, temporary
 
@@ -18,17 +18,17 @@ def refuse_taken(folder: Path, overwrite: bool) -> None:
         names = {path.name for path in set(folder.iterdir()) - set(left_behind(folder))}
     except FileNotFoundError:
         if folder.is_symlink():
-            raise FileOrSettingError(f"output={folder}: is a link to nothing") from None
+            raise LabError(f"output={folder}: is a link to nothing") from None
         return
     except OSError as error:
-        raise FileOrSettingError(f"output={folder}: {error.strerror}") from error
+        raise LabError(f"output={folder}: {error.strerror}") from error
     names.discard(".lock")
     others = sorted(names - _FILES)
     if names and (others or "evaluation.json" not in names):
         name = (others or sorted(names))[0]
-        raise FileOrSettingError(f"output={folder}: holds something else: {name}")
+        raise LabError(f"output={folder}: holds something else: {name}")
     if names and not overwrite:
-        raise FileOrSettingError(f"output={folder}: exists; overwrite=true replaces it")
+        raise LabError(f"output={folder}: exists; overwrite=true replaces it")
 
 
 @contextlib.contextmanager
@@ -39,7 +39,7 @@ def replaced(folder: Path, overwrite: bool) -> Iterator[Path]:
         overwrite: whether it may replace what has come there.
 
     Raises:
-        FileOrSettingError: it cannot be written; what stood there is as it was.
+        LabError: it cannot be written; what stood there is as it was.
     """
     fresh, lock = not folder.exists(), folder / ".lock"
     # Within, so that the folder may be a mount, or the current one.
@@ -50,7 +50,7 @@ def replaced(folder: Path, overwrite: bool) -> Iterator[Path]:
             with claimed(folder):  # which removes what killed processes have left there
                 before = set(folder.iterdir()) - {lock}
                 if before and not overwrite:
-                    raise FileOrSettingError(f"output={folder}: another process has written there")
+                    raise LabError(f"output={folder}: another process has written there")
                 try:
                     new.mkdir()
                     yield new
@@ -63,7 +63,7 @@ def replaced(folder: Path, overwrite: bool) -> Iterator[Path]:
                 with contextlib.suppress(OSError):
                     folder.rmdir()  # unless there is something in it
     except OSError as error:
-        raise FileOrSettingError(f"output={folder}: cannot be written: {error}") from error
+        raise LabError(f"output={folder}: cannot be written: {error}") from error
 
 
 def _exchange(folder: Path, before: Iterable[Path], new: Path) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from torch import Tensor
 
 import mnist_lab
-from mnist_lab import FileOrSettingError
+from mnist_lab import LabError
 from mnist_lab.data import DataModule
 from mnist_lab.metrics.counts import BY_CLASS
 from mnist_lab.metrics.evaluation import Evaluation, shortest
@@ -58,11 +58,11 @@ def evaluate(
         What `evaluation.json` holds.
 
     Raises:
-        FileOrSettingError: networks, data and settings that don't go together; a folder in use.
+        LabError: networks, data and settings that don't go together; a folder in use.
     """
     refuse_taken(folder, overwrite)
     if inside is not None and len(members) > 1:
-        raise FileOrSettingError("inside looks into one network: name one checkpoint")
+        raise LabError("inside looks into one network: name one checkpoint")
     named = any(member.data is not None for member in members)
     if named or len(data.classes) != len(members[0].classes):
         refuse_other_classes(f"data={data.source.name}", data.classes, members[0])
@@ -71,7 +71,7 @@ def evaluate(
         damage = signatures.build({"augment": augment})["augment"]
     images, labels = _images(data, split)
     if inside is not None and not 0 <= inside < len(images):
-        raise FileOrSettingError(f"inside must lie between 0 and {len(images) - 1}, not {inside}")
+        raise LabError(f"inside must lie between 0 and {len(images) - 1}, not {inside}")
     if damage is not None:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -104,7 +104,7 @@ def evaluate(
 def _images(data: DataModule, split: str) -> tuple[Tensor, Tensor]:
     """Images and labels of a split, or of all of them."""
     if split == "val" and not data.has_validation:
-        raise FileOrSettingError("split=val: there are no validation images")
+        raise LabError("split=val: there are no validation images")
     every = ("train", "val", "test") if data.has_validation else ("train", "test")
     parts = [data.tensors(name) for name in (every if split == "all" else (split,))]
     images, labels = map(torch.cat, zip(*parts, strict=True))
@@ -118,12 +118,12 @@ def content(judged: Evaluation, disputed: Sequence[int] = ()) -> dict[str, Any]:
         disputed: indices of images whose labels are in doubt: accuracy without them is told, too.
 
     Raises:
-        FileOrSettingError: there are no images of such indices.
+        LabError: there are no images of such indices.
     """
     count, disputed = len(judged.labels), sorted(set(disputed))
     wrong = [index for index in disputed if not 0 <= index < count]
     if wrong:
-        raise FileOrSettingError(f"disputed: there is no image {wrong[0]} among {count}")
+        raise LabError(f"disputed: there is no image {wrong[0]} among {count}")
     rest = judged.without(disputed) if disputed else None
     return {
         "images": count,

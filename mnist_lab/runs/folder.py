@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from mnist_lab import FileOrSettingError
+from mnist_lab import LabError
 from mnist_lab.settings import roles
 from mnist_lab.settings.former import present
 from mnist_lab.settings.identity import influential
@@ -28,7 +28,7 @@ _WRITTEN = ("result.json", "metrics.csv", "predictions.csv", "per_class.csv", "r
 _BOUND_TO_LENGTH = ("schedules.onecycle", "schedules.cosine")
 
 
-class FolderError(FileOrSettingError):
+class FolderError(LabError):
     """A run's folder that cannot be used as asked."""
 
 

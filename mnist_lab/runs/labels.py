@@ -13,7 +13,6 @@ from mnist_lab import LabError
 from mnist_lab.settings.ranges import Count, Positive, ranged
 
 if TYPE_CHECKING:
-    import polars as pl
     from torch import Tensor
 
     from mnist_lab.data.inputs import Images
@@ -127,7 +126,7 @@ def _write(
                 probabilities = model(batch.to(model.device)).softmax(1).cpu()
                 if format == "kaggle":
                     ids = [place + 1 if names is None else numbers[place] for place in places]
-                    table = _submission(ids, probabilities, classes)
+                    table = predictions.submission(ids, probabilities, classes)
                 elif names is None:
                     table = predictions.table({"index": places}, probabilities, classes)
                 else:
@@ -141,10 +140,3 @@ def _write(
     except OSError as error:
         raise LabError(f"output={target}: cannot be written: {error}") from error
     return count, probabilities
-
-
-def _submission(ids: list[int], probabilities: "Tensor", classes: list[str]) -> "pl.DataFrame":
-    import polars as pl
-
-    guess = pl.Series(classes).gather(probabilities.argmax(1).numpy())
-    return pl.DataFrame({"ImageId": ids, "Label": guess})

@@ -52,6 +52,16 @@ def table(
     )
 
 
+def submission(
+    ids: Sequence[int], probabilities: "Tensor", classes: Sequence[str]
+) -> "pl.DataFrame":
+    """A row an image as Kaggle's competitions take it."""
+    import polars as pl
+
+    labels = pl.Series(classes, dtype=pl.String).gather(probabilities.argmax(1).numpy())
+    return pl.DataFrame({"ImageId": ids, "Label": labels})
+
+
 def write_tables(folder: Path, evaluation: "Evaluation") -> None:
     """`predictions.csv`, a row an image in the order of its split, and `per_class.csv`."""
     indices = {"index": range(len(evaluation.labels))}
