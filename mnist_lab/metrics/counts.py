@@ -1,7 +1,8 @@
 """What predictions of labelled images come to: every metric that is counted of a split.
 
-A new one is a line in `MEANS` or `BY_CLASS`. It is then logged of validation and test, can be
-monitored, and stands in results, tables, reports and TensorBoard.
+A new one is a line in `MEANS` or `BY_CLASS`, and one in `settings.roles.MODES` that says whether
+less or more of it is better. It is then logged of validation and test, can be monitored, and stands
+in results, tables, reports and TensorBoard.
 """
 
 from collections.abc import Callable

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from sklearn import metrics
 from torch.nn import functional
 
+from mnist_lab.metrics import counts
 from mnist_lab.metrics.counts import Counter
 from mnist_lab.metrics.evaluation import Evaluation
+from mnist_lab.settings.roles import MODES
 
 CLASSES = 5
 PAIRS = st.lists(st.tuples(*[st.integers(0, CLASSES - 1)] * 2), min_size=1, max_size=40)
@@ -82,3 +84,27 @@ def test_a_loss_that_is_no_number_is_told_as_none():
     counter.update(torch.tensor([[0.0, math.nan]]), torch.tensor([0]))
     counter.update(torch.tensor([[1.0, 0.0]]), torch.tensor([0]))
     assert math.isnan(counter.compute().means["loss"])
+
+
+def test_a_new_metric_is_counted_in_training_and_in_an_evaluation_alike(monkeypatch):
+    top2 = lambda logits, labels: (logits.topk(2).indices == labels[:, None]).any(1).sum()  # noqa: E731
+    monkeypatch.setitem(counts.MEANS, "top2", top2)
+    monkeypatch.setitem(counts.BY_CLASS, "jaccard", lambda hits, a, b: hits / (a + b - hits))
+    logits = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(200) % 4
+    counter = Counter(4)
+    for batch in zip(logits.split(60), labels.split(60), strict=True):
+        counter.update(*batch)
+    evaluation = Evaluation(logits.double().log_softmax(1), labels, list("abcd"))
+    for scores in (counter.compute(), evaluation.scores):
+        expected = metrics.top_k_accuracy_score(labels, logits, k=2)
+        np.testing.assert_allclose(scores.means["top2"], expected, rtol=1e-6)
+        expected = metrics.jaccard_score(labels, logits.argmax(1), average="macro")
+        np.testing.assert_allclose(scores.means["jaccard"], expected, rtol=1e-6)
+    assert evaluation.metrics.keys() >= {"top2", "jaccard"}
+    assert evaluation.per_class["a"].keys() >= {"jaccard"}
+
+
+def test_of_every_metric_it_is_known_which_is_better():
+    assert set(MODES) == set(counts.METRICS)
+    assert list(Counter(2).compute().means) == list(counts.METRICS)
