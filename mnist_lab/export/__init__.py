@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge
 
-from mnist_lab import FileOrSettingError
+from mnist_lab import LabError
 from mnist_lab.settings.ranges import ranged
 from mnist_lab.system.files import whole
 
@@ -45,11 +45,11 @@ def export(
         remedy = "exists; overwrite=true replaces it"
         if not target.is_file():  # a pipe or device would be replaced, too
             remedy = f"is {'a folder' if target.is_dir() else 'no file that could be replaced'}"
-        raise FileOrSettingError(f"output={target}: {remedy}")
+        raise LabError(f"output={target}: {remedy}")
     paths = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     most = 2 if form == "html" else 1
     if not 1 <= len(paths) <= most:
-        raise FileOrSettingError(
+        raise LabError(
             f"checkpoint: .{form} holds {'one or two networks' if most == 2 else 'one network'}, "
             f"not {len(paths)}"
         )
@@ -58,7 +58,7 @@ def export(
         with whole(Path(os.path.realpath(target)), "wb") as file:  # a link stays one
             file.write(content)
     except OSError as error:
-        raise FileOrSettingError(f"output={target}: cannot be written: {error}") from error
+        raise LabError(f"output={target}: cannot be written: {error}") from error
     return target
 
 
@@ -66,7 +66,7 @@ def _form(target: Path, format: Format | None) -> Format:
     for form in FORMATS:
         if format == form or (format is None and target.suffix.lower() == f".{form}"):
             return form
-    raise FileOrSettingError(
+    raise LabError(
         f"output={target}: ends in none of .html, .onnx, .pt2; format=NAME says the form"
     )
 
@@ -74,7 +74,7 @@ def _form(target: Path, format: Format | None) -> Format:
 def _content(form: Format, paths: list[str], images: int, trust: Sequence[str]) -> bytes:
     from mnist_lab.export.handed import handed
 
-    networks = [handed(path, trust) for path in paths]
+    networks = handed(paths, trust)
     if form == "pt2":
         from mnist_lab.export.torch_program import torch_program
 
@@ -83,7 +83,11 @@ def _content(form: Format, paths: list[str], images: int, trust: Sequence[str]) 
         from mnist_lab.export.onnx_model import onnx_model
 
         return onnx_model(networks[0])
-    raise FileOrSettingError("format=html: is not there yet")
+    from mnist_lab.export.samples import samples
+    from mnist_lab.export.web_page import web_page
+
+    travelling = samples(networks[0], images) if images else None
+    return web_page(networks, travelling).encode()
 
 
 __all__ = ["FORMATS", "Format", "export"]

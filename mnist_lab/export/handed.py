@@ -11,15 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from mnist_lab import FileOrSettingError
+from mnist_lab import LabError
 from mnist_lab.metrics.significance import wilson
 from mnist_lab.models import Classifier
-from mnist_lab.runs import trained
 from mnist_lab.runs.result import Result
-
-
-class ExportError(FileOrSettingError):
-    """A network that cannot be brought into the form that is asked for."""
+from mnist_lab.runs.trained import Trained, load_all
 
 
 class Handed(NamedTuple):
@@ -40,20 +36,22 @@ class Handed(NamedTuple):
     facts: dict[str, Any]
 
 
-def handed(checkpoint: str, trust: Sequence[str] = ()) -> Handed:
-    """The network of a run's folder or checkpoint.
+def handed(checkpoints: Sequence[str], trust: Sequence[str] = ()) -> list[Handed]:
+    """The networks of runs' folders or checkpoints, which have the same classes.
 
     Raises:
-        LabError: the file cannot be read.
-        FolderError: its run's result cannot.
+        LabError: a file cannot be read, or their classes differ.
     """
-    network = trained.load(checkpoint, "cpu", trust)
+    return [_handed(network) for network in load_all(checkpoints, "cpu", trust)]
+
+
+def _handed(network: Trained) -> Handed:
     model = network.model
     shape = (len(model.mean), 28, 28)
     if network.typical is not None:
         _, channels, height, width = network.typical.means.shape
         shape = (channels, height, width)
-    path = Path(checkpoint)
+    path = Path(network.path)
     path = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
     result = Result.read(path.parent.parent) if path.parent.name == "checkpoints" else None
     facts = {
@@ -64,7 +62,7 @@ def handed(checkpoint: str, trust: Sequence[str] = ()) -> Handed:
         "checkpoint_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         **(_of_run(result, path.name == "best.ckpt") if result else {}),
     }
-    return Handed(checkpoint, model, network.classes, shape, network.data, facts)
+    return Handed(network.path, model, network.classes, shape, network.data, facts)
 
 
 def _of_run(result: Result, best: bool) -> dict[str, Any]:
@@ -91,7 +89,7 @@ def program_of(network: Handed) -> ExportedProgram:
     """From uint8 images `(N, C, H, W)` to logits `(N, K)` for any N, preprocessing included.
 
     Raises:
-        ExportError: what the network does depends on its input, so it has no graph.
+        LabError: what the network does depends on its input, so it has no graph.
     """
     example = torch.zeros(2, *network.shape, dtype=torch.uint8)  # of one, N would be taken for 1
     with tracing(network):
@@ -113,7 +111,7 @@ def tracing(network: Handed) -> Iterator[None]:
             yield
     except Exception as error:  # whatever torch makes of code that it cannot trace
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ExportError(
+        raise LabError(
             f"checkpoint={network.checkpoint}: {model.name} cannot be exported: {reason[0]}"
         ) from error
 
@@ -156,7 +154,7 @@ def check_shown(network: Handed, shown: Shown) -> None:
     """Refuse a model whose own `forward` or `preprocess` does something else.
 
     Raises:
-        ExportError: its logits differ from those of its network and `Shown`.
+        LabError: its logits differ from those of its network and `Shown`.
     """
     generator = torch.Generator().manual_seed(0)
     shape = (8, *network.shape)
@@ -164,7 +162,7 @@ def check_shown(network: Handed, shown: Shown) -> None:
     with network.model.judging():
         logits, expected = network.model.network(shown(images)), network.model(images)
     if not torch.allclose(logits, expected, rtol=1e-3, atol=1e-3):
-        raise ExportError(
+        raise LabError(
             f"checkpoint={network.checkpoint}: {network.model.name} has a forward or preprocess of "
             "its own; .pt2 takes it along"
         )

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from mnist_lab.export.handed import ExportError, Handed, Shown, check_shown, tracing
+from mnist_lab import LabError
+from mnist_lab.export.handed import Handed, Shown, check_shown, tracing
 
 
 def onnx_model(network: Handed) -> bytes:
@@ -18,10 +19,10 @@ def onnx_model(network: Handed) -> bytes:
     What is told of the network is its metadata: texts as they are, all else as JSON.
 
     Raises:
-        ExportError: onnx isn't installed, or the network has no graph or one that ONNX lacks.
+        LabError: onnx isn't installed, or the network has no graph or one that ONNX lacks.
     """
     if find_spec("onnx") is None or find_spec("onnxscript") is None:
-        raise ExportError("format=onnx: needs onnx and onnxscript; pip install mnist-lab[export]")
+        raise LabError("format=onnx: needs onnx and onnxscript; pip install mnist-lab[export]")
     import onnx
 
     shown = Shown(network)

@@ -16,7 +16,7 @@ def torch_program(network: Handed) -> bytes:
     """What `torch.export.load` reads: uint8 images `(N, C, H, W)` in, logits `(N, K)` out.
 
     Raises:
-        ExportError: the network has no graph.
+        LabError: the network has no graph.
     """
     file = io.BytesIO()
     with warnings.catch_warnings():

@@ -39,6 +39,8 @@ def test_wheel_carries_the_configuration(installed):
     }
     assert packed == {p.relative_to(ROOT / "conf") for p in (ROOT / "conf").rglob("*.yaml")}
     assert (installed / "mnist_lab/py.typed").exists()
+    page = installed / "mnist_lab/export/page"
+    assert {path.suffix for path in page.iterdir()} == {".js", ".css", ".jinja"}
 
 
 def test_a_run_from_the_wheel_in_an_empty_folder(installed, tmp_path):

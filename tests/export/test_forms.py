@@ -11,61 +11,27 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from lightning.pytorch import seed_everything
 from torch import nn
 
-from mnist_lab import FileOrSettingError, LabError, cli
+from mnist_lab import LabError, cli
 from mnist_lab.cli import command
 from mnist_lab.data import DataModule, Digits
 from mnist_lab.export import __main__ as door
 from mnist_lab.export import export
-from mnist_lab.export.handed import Handed, handed
+from mnist_lab.export.handed import handed
 from mnist_lab.export.onnx_model import onnx_model
 from mnist_lab.export.torch_program import METADATA, torch_program
-from mnist_lab.models import LeNet
-from mnist_lab.settings.conf import CONF, make
-from mnist_lab.training import run
-from mnist_lab.training.trainer import default_trainer
-
-# Of those that are not slow there is each kind of layer.
-MODELS = [
-    pytest.param(path.stem, marks=[] if path.stem in ("lenet", "speed_cnn") else pytest.mark.slow)
-    for path in sorted(Path(CONF, "model").glob("*.yaml"))
-]
+from tests.export.networks import MODELS, logits, network, train
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run's folder: LeNet on the bundled digits."""
-    folder = tmp_path_factory.mktemp("exported") / "run"
-    data = DataModule(Digits(), val_size=200, seed=3)
-    seed_everything(3, verbose=False)
-    run.train(data, LeNet(), default_trainer(folder, max_epochs=1, accelerator="cpu"))
-    return folder
-
-
-def network(name, shape=(1, 28, 28), **settings):
-    """A network of `conf/model/NAME.yaml` to hand over, normalised, not trained."""
-    torch.manual_seed(0)
-    model = make(f"model/{name}", **settings)
-    model.mean.fill_(0.13)
-    model.std.fill_(0.31)
-    for layer in model.modules():
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-            layer.running_mean.normal_(std=0.1)
-            layer.running_var.uniform_(0.5, 2)
-    classes = [str(label) for label in range(model.num_classes)]
-    return Handed(name, model.eval(), classes, shape, None, {"model": name})
+    return train(tmp_path_factory.mktemp("exported") / "run")
 
 
 @pytest.fixture(scope="module")
 def images():
     return DataModule(Digits(), val_size=200).tensors("test")[0]
-
-
-@torch.no_grad()
-def logits(network, images):
-    return network.model(images).numpy()
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -125,7 +91,7 @@ def elsewhere(code, *arguments, without):
 
 @pytest.fixture(scope="module")
 def expected(trained, images):
-    return logits(handed(str(trained)), images[:5])
+    return logits(handed([str(trained)])[0], images[:5])
 
 
 def test_onnx_is_read_without_torch_and_without_this_package(trained, images, expected, tmp_path):
@@ -164,7 +130,7 @@ def test_a_torch_program_is_read_without_this_package(trained, images, expected,
         code, tmp_path / "a.pt2", tmp_path / "images.npy", without=["mnist_lab", "lightning"]
     )
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
-    assert told == json.loads(json.dumps(handed(str(trained)).facts))
+    assert told == json.loads(json.dumps(handed([str(trained)])[0].facts))
 
 
 @pytest.mark.parametrize("form", ["onnx", "pt2"])
@@ -240,7 +206,7 @@ class Choosy(nn.Sequential):
 def test_a_network_without_a_graph_is_refused(write):
     given = network("mlp")._replace(checkpoint="RUN")
     given.model.network = Choosy(*given.model.network)
-    with pytest.raises(FileOrSettingError, match=r"^checkpoint=RUN: mlp cannot be exp") as error:
+    with pytest.raises(LabError, match=r"^checkpoint=RUN: mlp cannot be exp") as error:
         write(given)
     assert "\n" not in str(error.value)
 
