@@ -48,27 +48,21 @@ def result_of(
         ("test", trainer.callback_metrics if tested is not None else {}),
     ):
         metrics |= {key: value for key, value in logged.items() if key.startswith(f"{split}/")}
-    batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
-    bounds = batch_bounds(len(data.tensors("train")[1]), data.batch_size, trainer.world_size)
-    per_epoch = int(trainer.num_training_batches)
-    bounds += [bounds[-1]] * (per_epoch + 1 - len(bounds))  # a loader of one's own merges nothing
-    images = batches // per_epoch * bounds[per_epoch] + bounds[batches % per_epoch]
+    per_class = None
+    if tested is not None:
+        per_class = {k: ClassScores.model_validate(v) for k, v in tested.per_class.items()}
     fit = seconds.fit or 0
     return Result(
         status=status,
         metrics={k: None if v is None else shortest(v) for k, v in metrics.items()},
-        per_class=None
-        if tested is None
-        else {
-            name: ClassScores.model_validate(scores) for name, scores in tested.per_class.items()
-        },
+        per_class=per_class,
         best_epoch=best["epoch"] if best is not None else None,
         epochs=trainer.current_epoch,
         steps=trainer.global_step,
         ended_by=ended_by(trainer) if status == "completed" else None,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         seconds=seconds,
-        images_per_second=images / fit if fit else None,
+        images_per_second=_images_trained(data, trainer) / fit if fit else None,
         seed=data.seed,
         dataset=data.source.name,
         model=model.name,
@@ -95,6 +89,15 @@ def result_table(result: Result) -> str:
     table.add_row("fit", f"{_number(result.seconds.fit, '.1f')} s")
     table.add_row("images per second", _number(result.images_per_second, ",.0f"))
     return f"{result.model} on {result.dataset}\n{table_text(table)}"
+
+
+def _images_trained(data: DataModule, trainer: L.Trainer) -> int:
+    """How many images have been trained on, by earlier processes of a continued run, too."""
+    batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+    bounds = batch_bounds(len(data.tensors("train")[1]), data.batch_size, trainer.world_size)
+    per_epoch = int(trainer.num_training_batches)
+    bounds += [bounds[-1]] * (per_epoch + 1 - len(bounds))  # a loader of one's own merges nothing
+    return batches // per_epoch * bounds[per_epoch] + bounds[batches % per_epoch]
 
 
 def _number(value: float | None, form: str) -> str:

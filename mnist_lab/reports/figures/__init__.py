@@ -4,15 +4,12 @@ Arrays are numpy's or CPU tensors, images uint8 `(N, C, H, W)` with one or three
 sizes are meant for PNG at 200 dots per inch. Figures come without pyplot or any global state.
 """
 
-from mnist_lab.metrics.calibration import Calibration, calibration
 from mnist_lab.reports.figures.images import confusions, mistakes, predictions, samples
 from mnist_lab.reports.figures.network import embedding, feature_maps, filters, output_strip
 from mnist_lab.reports.figures.reliability import reliability
 from mnist_lab.reports.figures.scores import class_distribution, confusion_matrix, curves, per_class
 
 __all__ = [
-    "Calibration",
-    "calibration",
     "class_distribution",
     "confusion_matrix",
     "confusions",
