@@ -38,14 +38,21 @@ FINAL = [
 ]
 
 
-def train(folder, model=None, epochs=2, every=5, resume=False, **settings):
+UNDRAWN = {"figures": None, "tables": None, "report": None}
+
+
+def train(folder, model=None, epochs=2, every=5, resume=False, others=UNDRAWN, **settings):
     seed_everything(3, verbose=False)
     data = DataModule(Digits(), **{"val_size": 200, "seed": 3, **settings})
     trainer = default_trainer(
         folder,
         max_epochs=epochs,
         accelerator="cpu",
-        callbacks={"dashboard": {"pictures_every": every}, "early_stopping": {"patience": 99}},
+        callbacks={
+            "dashboard": {"pictures_every": every},
+            "early_stopping": {"patience": 99},
+            **others,
+        },
     )
     model = model or LeNet(optimizer=partial(torch.optim.Adam, lr=2e-3))
     return run.train(data, model, trainer, resume=resume), data, model
@@ -56,8 +63,8 @@ def runs(tmp_path_factory):
     """Two runs below one folder, as `outputs/` has them: one with augmentation, one of all data."""
     root = tmp_path_factory.mktemp("outputs")
     augment = RandomAffine(shift=2)
-    one = train(root / "digits/lenet/one", augment=augment)
-    train(root / "digits/mlp/two", MLP(hidden=(16,)), epochs=1, val_size=0)
+    one = train(root / "digits/lenet/one", augment=augment, others={})
+    train(root / "digits/mlp/two", MLP(hidden=(16,)), epochs=1, val_size=0, others={})
     return root, one
 
 
@@ -239,9 +246,12 @@ def test_without_validation_there_is_all_that_the_test_gives(runs):
     assert 0 < last(events, "images_per_second") < 1e8
 
 
+QUICK = ["data=digits", "model=mlp", "trainer.max_epochs=1", "trainer.accelerator=cpu",
+         *(f"trainer.callbacks.{name}=null" for name in UNDRAWN), "hydra.run.dir=run"]  # fmt: skip
+
+
 def test_the_configuration_stands_there_as_text(lab_train, tmp_path):
-    quick = ["data=digits", "trainer.max_epochs=1", "trainer.accelerator=cpu", "model=mlp"]
-    lab_train(*quick, f"hydra.run.dir={tmp_path / 'run'}")
+    assert lab_train(*QUICK).status == 0
     (event,) = read(tmp_path / "run").Tensors("configuration/text_summary")
     lines = event.tensor_proto.string_val[0].decode().splitlines()
     stored = (tmp_path / "run/config.yaml").read_text().splitlines()
@@ -312,10 +322,7 @@ def test_a_wrong_interval_is_refused(lab_train):
 
 
 def test_it_can_be_left_out(lab_train, tmp_path):
-    quick = ["data=digits", "trainer.max_epochs=1", "trainer.accelerator=cpu", "model=mlp"]
-    called = lab_train(
-        *quick, "trainer.callbacks.dashboard=null", f"hydra.run.dir={tmp_path / 'run'}"
-    )
+    called = lab_train(*QUICK, "trainer.callbacks.dashboard=null")
     assert called.status == 0, called.err
     assert read(tmp_path / "run").Tags()["images"] == []
 
