@@ -105,19 +105,21 @@ def _panel(axes: Axes, shown: Shown, panel: Panel, inches: float) -> None:
         if len(means) > 1:
             axes.plot(*zip(*means, strict=True), color="#9AA0A6", lw=1.2, zorder=3)
             ends += [(means[-1][1], common)] if means[-1][0] == numbers - 1 else []
-    room = 0.5
+    beyond = 0.5
     if 1 < len(ends) <= _LABELS and any(common for _, common in ends):
         names = [(mean, marks.wrapped(common, 0.36 * inches)) for mean, common in ends]
         share = (width_of([name for _, name in names], marks.SMALL) + 0.1) / (inches - 0.5)
-        room = 0.3 + share * (numbers - 0.2) / (1 - share)
+        beyond = 0.3 + share * (numbers - 0.2) / (1 - share)
         marks.beside(axes, names, numbers - 1 + 0.12)
-    axes.set_xlim(-0.5, len(values) - 1 + (room if numbers == len(values) else 0.5))
-    short = shortened(values, 24)
-    ticks = [marks.wrapped(value, 0.8 * inches / len(values)) for value in short]
-    if len(ticks) > 6 or width_of(ticks, marks.TEXT) > 0.8 * inches / len(values):
-        axes.set_xticks(range(len(short)), short, rotation=40, rotation_mode="anchor", ha="right")
-    else:
+    axes.set_xlim(-0.5, len(values) - 1 + (beyond if numbers == len(values) else 0.5))
+    short, room = shortened(values, 24), 0.8 * inches / len(values)
+    ticks = [marks.wrapped(value, room) for value in short]
+    if len(ticks) <= 6 and width_of(ticks, marks.TEXT) <= room:
         axes.set_xticks(range(len(ticks)), ticks)
+    elif room > 1.4 * marks.LINE:
+        axes.set_xticks(range(len(short)), short, rotation=40, rotation_mode="anchor", ha="right")
+    else:  # at a slant, lines of text would touch
+        axes.set_xticks(range(len(short)), short, rotation=90)
     axes.tick_params(axis="x", length=0)
 
 

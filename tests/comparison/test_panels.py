@@ -130,6 +130,14 @@ def test_settings_have_a_panel_each_with_their_runs_and_lines():
     assert [axes.get_title() for axes in (first, second)] == ["norm", "size"]
 
 
+@pytest.mark.parametrize("width", [panels.WIDE, panels.NARROW])
+def test_many_values_of_a_setting_stand_beside_each_other(width):
+    values = [f"{0.000123 * 2**i:.6f}" for i in range(12)]
+    rate = Panel(values, 12, {"": [(i, i) for i in range(12)]})
+    drawn = rendered(panels.settings(of_names("abcdefghijkl"), dict.fromkeys("xyz", rate), width))
+    assert not overlapping(ticks(drawn.axes[0].xaxis))
+
+
 def test_lines_are_named_at_their_ends_without_overlap():
     values = [[end + i] for i in range(5) for end in (1.0, 2.0 - i + i / 1000)]
     shown = Shown(list("abcdefghij"), values, [None] * 10, "y")
