@@ -25,7 +25,8 @@ from mnist_lab.models.checkpoint import CheckpointIO
 from mnist_lab.reports.dashboard import Dashboard
 from mnist_lab.settings import signatures
 from mnist_lab.settings.conf import CONF, in_folder, to_plain
-from mnist_lab.training import run
+from mnist_lab.training.handover import HandOver
+from mnist_lab.training.overhead import lean
 
 register_resolvers()
 _NO_STOPPING = "trainer.callbacks.early_stopping=null"  # there is nothing to go by
@@ -60,9 +61,9 @@ class Ours:
     def __call__(self) -> float:
         built = signatures.build(settings(self.folder, *self.overrides))
         trainer: L.Trainer = built["trainer"]
-        trainer.callbacks.append(clock := EpochSeconds())
+        trainer.callbacks += [HandOver(), clock := EpochSeconds()]
         trainer.strategy.checkpoint_io = CheckpointIO()
-        run.lean(trainer, built["model"])
+        lean(trainer, built["model"])
         trainer.fit(built["model"], datamodule=self.data)
         return clock.seconds
 

@@ -68,6 +68,7 @@ class DataModule(Ranged, L.LightningDataModule):
         """Spent until the tensors were ready."""
         self._tensors: dict[str, tuple[Tensor, Tensor]] = {}
         self._form: Transform | None = None
+        self._as_floats = False
         self._formed: dict[str, Tensor] = {}
         self._typical: Typical | None = None
         self._prepared = False
@@ -115,11 +116,16 @@ class DataModule(Ranged, L.LightningDataModule):
             self._tensors["test"] = self._place(*self._read("test"))
         self.seconds += time.perf_counter() - start
 
-    def give_out(self, fitted: Transform) -> None:
+    def give_out(self, fitted: Transform | None, as_floats: bool = False) -> None:
         """Have loaders give out images in a model's form, made once instead of for every batch.
 
         Training images that are augmented on the way stay as they are.
+
+        Args:
+            fitted: from bytes to bytes; None leaves images as they are stored.
+            as_floats: as values from 0 to 1, made of each batch on its way.
         """
+        self._as_floats = as_floats
         if fitted != self._form:
             self._form, self._formed = fitted, {}
 
@@ -188,11 +194,14 @@ class DataModule(Ranged, L.LightningDataModule):
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Augment, in training only."""
-        if self.augment is None or self.trainer is None or not self.trainer.training:
+        """Augment, in training only; and scale, where that was asked for."""
+        augment = self.augment if self.trainer is not None and self.trainer.training else None
+        if augment is None and not self._as_floats:
             return batch
         images, labels = batch
-        return self.augment(images), labels
+        if augment is not None:
+            images = augment(images)
+        return images / 255 if self._as_floats else images, labels
 
     def _loader(self, split: str, batch_size: int, shuffle: bool = False) -> TensorLoader:
         rank, world_size = 0, 1

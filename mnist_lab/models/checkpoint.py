@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as L
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from torch.nn.parameter import UninitializedParameter
@@ -150,7 +151,7 @@ def load(
     return model.to(device).eval()
 
 
-def init_from(model: Classifier, path: str | Path) -> None:
+def init_from(model: L.LightningModule, path: str | Path) -> None:
     """Copy a checkpoint's weights into the model.
 
     The last layer stays as it is where the number of classes differs; normalisation stays the
@@ -165,7 +166,8 @@ def init_from(model: Classifier, path: str | Path) -> None:
         raise LabError(f"init_from={error}") from error
     own, weights = model.state_dict(), dict(content["state_dict"])
     kept = ["mean", "std"]
-    if content["hyper_parameters"].get("num_classes") != model.num_classes:
+    classes = content.get("hyper_parameters", {}).get("num_classes")
+    if classes != getattr(model, "num_classes", None):
         kept += [name for name in own if name.startswith("network.")][-2:]
     weights |= {name: own[name] for name in kept if name in weights}
     fault = _difference(own, weights)
@@ -174,7 +176,7 @@ def init_from(model: Classifier, path: str | Path) -> None:
     model.load_state_dict(weights)
 
 
-def step_to_continue_from(path: Path, model: Classifier) -> int:
+def step_to_continue_from(path: Path, model: L.LightningModule) -> int:
     """Training steps behind a run's last checkpoint.
 
     Raises:

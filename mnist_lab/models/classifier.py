@@ -1,14 +1,12 @@
 """What every model shares: input, loss, metrics, optimizer, and what a checkpoint says of it."""
 
 import contextlib
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal, TypedDict
 
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional
@@ -113,6 +111,12 @@ class Classifier(Ranged, L.LightningModule):
         self._counters = nn.ModuleDict()  # by split, from setup on
         self.scores: dict[str, Scores] = {}
         """What the last validation (`val`) and the last test came to."""
+        self.classes: list[str] | None = None
+        """The classes' names, once it has been told them."""
+        self.total_steps: int | None = None
+        """How many steps the fit will have, likewise; a schedule is laid out for them."""
+        self.trained_on: dict[str, Any] = {"data": None, "typical": None}
+        """What its checkpoints say of its training images."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         # The Trainer notes the hook it is in forty times a step; a module's way of setting an
@@ -136,7 +140,7 @@ class Classifier(Ranged, L.LightningModule):
         if not isinstance(images, Tensor):  # of somebody's own loader
             given = type(images).__name__
             raise LabError(f"batches must be pairs (images, labels); images is a {given}")
-        self._check_channels(images)
+        self.check_channels(images)
         if images.is_floating_point():
             images = self.resized(images)
         else:
@@ -145,7 +149,8 @@ class Classifier(Ranged, L.LightningModule):
             return images
         return (images - self.mean).div_(self.std)
 
-    def _check_channels(self, images: Tensor) -> None:
+    def check_channels(self, images: Tensor) -> None:
+        """Refuse images `(N, C, H, W)` of another number of channels."""
         if images.shape[1] != len(self.mean):  # else one would be spread over the others
             raise LabError(f"model.in_channels={len(self.mean)}: the images have {images.shape[1]}")
 
@@ -179,18 +184,26 @@ class Classifier(Ranged, L.LightningModule):
         if stage == "fit" and self._compile:
             on_cuda = self.trainer.strategy.root_device.type == "cuda"
             self.network.compile(mode="reduce-overhead" if on_cuda else "default")
-        data = getattr(self.trainer, "datamodule", None)
-        if data is not None:
-            if stage != "predict":
-                self._check_channels(data.tensors("test" if stage == "test" else "train")[0])
-            data.give_out(self.fitted)
-        if stage == "fit" and self.normalize == "train":
-            assert data is not None
-            mean, std = data.statistics()
-            if bool((std == 0).any()):
-                raise LabError("model.normalize=train: all training images are one flat colour")
-            self.mean.copy_(mean.view(-1, 1, 1))
-            self.std.copy_(std.view(-1, 1, 1))
+
+    def normalise_by(self, mean: Tensor, std: Tensor) -> None:
+        """Take the training images' mean and deviation `(C,)`, of pixels from 0 to 1, as its own.
+
+        Raises:
+            LabError: a deviation of 0.
+        """
+        if bool((std == 0).any()):
+            raise LabError("model.normalize=train: all training images are one flat colour")
+        self.mean.copy_(mean.view(-1, 1, 1))
+        self.std.copy_(std.view(-1, 1, 1))
+
+    def on_train_start(self) -> None:
+        """Refuse to train on images that should be normalised, by numbers that nobody gave."""
+        untold = bool((self.mean == 0).all()) and bool((self.std == 1).all())
+        if self.normalize == "train" and untold:
+            raise LabError(
+                "model.normalize=train: the training images' mean and deviation are not known: "
+                "train with mnist_lab.training.train, or give the Trainer a callback HandOver()"
+            )
 
     def teardown(self, stage: str) -> None:
         self.network._compiled_call_impl = None  # whoever looks inside afterwards sees its layers
@@ -255,7 +268,8 @@ class Classifier(Ranged, L.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self._make_optimizer(self.parameters())
         try:
-            scheduler = schedule(self._make_scheduler, optimizer, self._total_steps())
+            steps = self.total_steps or int(self.trainer.estimated_stepping_batches)
+            scheduler = schedule(self._make_scheduler, optimizer, steps)
         except ValueError as error:  # of this length
             raise LabError(f"scheduler: {error}") from error
         if scheduler is None:
@@ -266,11 +280,9 @@ class Classifier(Ranged, L.LightningModule):
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        datamodule = getattr(self.trainer, "datamodule", None)
         checkpoint["mnist_lab"] = {
             "class": f"{type(self).__module__}.{type(self).__qualname__}",
-            "data": datamodule.description() if datamodule is not None else None,
-            "typical": datamodule.typical()._asdict() if datamodule is not None else None,
+            **self.trained_on,
             "tally": gathered(self._tally.state()),
             "frozen": [name for name, p in self.named_parameters() if not p.requires_grad],
             "metrics": {k: shortest(v) for k, v in self.trainer.callback_metrics.items()},
@@ -302,32 +314,6 @@ class Classifier(Ranged, L.LightningModule):
         counter = self._counters[split]
         assert isinstance(counter, Counter)
         return counter
-
-    def _total_steps(self) -> int:
-        # Not `estimated_stepping_batches`: asked this early, it sets the training loader up before
-        # a continued run's position in it has been restored, which is then lost.
-        trainer = self.trainer
-        data = getattr(trainer, "datamodule", None)
-        epochs = trainer.max_epochs
-        if data is None or epochs is None:
-            return int(trainer.estimated_stepping_batches)
-        if epochs < 0:
-            return trainer.max_steps
-        try:
-            batches = len(data.train_dataloader())
-        except TypeError as error:
-            raise LabError(f"train_dataloader must have a length: {error}") from error
-        limit = trainer.limit_train_batches
-        batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
-        for callback in callbacks:
-            if isinstance(callback, GradientAccumulationScheduler):
-                together = [callback.get_accumulate_grad_batches(e) for e in range(epochs)]
-                break
-        else:
-            together = [trainer.accumulate_grad_batches] * epochs
-        steps = sum(math.ceil(batches / each) for each in together)
-        return steps if trainer.max_steps == -1 else min(steps, trainer.max_steps)
 
     def _learning_rate(self) -> float:
         optimizer = self.optimizers()

@@ -5,6 +5,8 @@ import io
 import logging
 from typing import Any
 
+import lightning.pytorch as L
+from lightning.pytorch.utilities.model_summary.model_summary import ModelSummary
 from rich.console import Console
 from rich.table import Table
 from torch import nn
@@ -14,8 +16,13 @@ from mnist_lab.models import Classifier
 log = logging.getLogger(__name__)
 
 
-def layer_table(model: Classifier) -> str:
-    """Every layer with its output shape for a batch of one, its parameters, and the totals."""
+def layer_table(model: L.LightningModule) -> str:
+    """Every layer with its output shape for a batch of one, its parameters, and the totals.
+
+    Of a stranger's model, Lightning's table of its parts.
+    """
+    if not isinstance(model, Classifier):
+        return f"{type(model).__name__}\n{ModelSummary(model)}"
     table = Table("layer", "output shape", "parameters")
     outputs: list[int] = []
 

@@ -1,8 +1,13 @@
 """What a run leaves behind beside its result: figures, tables and a page."""
 
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 
+import numpy as np
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from PIL import Image
 
 from mnist_lab.reports import gallery, page
 from mnist_lab.runs.predictions import write_tables
@@ -15,9 +20,28 @@ class Figures(Callback):
     """`figures/`: curves, confusion matrix, mistakes, filters and others, a PNG file each."""
 
     def on_run_end(self, run: FinishedRun) -> None:
-        """Draw what there is to see of a run that was tested."""
-        if run.evaluation is not None:
-            gallery.save(run.folder / "figures", gallery.of_run(run))
+        """Draw what there is to see of a run that was tested, for loggers that take pictures, too.
+
+        TensorBoard's are the dashboard's.
+        """
+        if run.evaluation is None:
+            return
+        gallery.save(run.folder / "figures", gallery.of_run(run))
+        for logger in run.trainer.loggers:
+            if not isinstance(logger, TensorBoardLogger):
+                _show(logger, sorted((run.folder / "figures").glob("*.png")), run)
+
+
+def _show(logger: Logger, pictures: Sequence[Path], run: FinishedRun) -> None:
+    """Give pictures to a logger by `log_image`, or else by its experiment's `add_image`."""
+    step = run.trainer.global_step
+    add_image = getattr(getattr(logger, "experiment", None), "add_image", None)
+    for path in pictures:
+        if hasattr(logger, "log_image"):
+            logger.log_image(key=path.stem, images=[str(path)], step=step)
+        elif add_image is not None:
+            with Image.open(path) as picture:
+                add_image(path.stem, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
 
 
 class Tables(Callback):

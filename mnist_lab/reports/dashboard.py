@@ -4,8 +4,7 @@ import logging
 import math
 import shlex
 import time
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING, Any
@@ -26,8 +25,9 @@ from mnist_lab.models import Classifier
 from mnist_lab.reports.projector import enlarged, seen, tiled, write_embedding
 from mnist_lab.runs.result import Result
 from mnist_lab.settings.ranges import Count, Ranged
-from mnist_lab.settings.roles import Role, keys
 from mnist_lab.training.ending import FinishedRun
+from mnist_lab.training.hyperparameters import hyperparameters
+from mnist_lab.training.outcome import images_trained
 
 if TYPE_CHECKING:  # takes a while
     from torch.utils.tensorboard import SummaryWriter
@@ -93,12 +93,14 @@ class Dashboard(Ranged, Callback):
         self._start = self._paused = 0.0
         self._batches = 0
 
-    def _open(self, trainer: L.Trainer, model: Classifier, data: DataModule) -> None:
+    def _open(
+        self, trainer: L.Trainer, model: L.LightningModule, data: L.LightningDataModule
+    ) -> None:
         stored = Path(trainer.default_root_dir) / "config.yaml"
         if stored.exists():
             text = stored.read_text()
         else:  # a run from Python
-            text = yaml.safe_dump(settings(trainer, model, data), sort_keys=False)
+            text = yaml.safe_dump(hyperparameters(data, model, trainer), sort_keys=False)
         for board in _boards(trainer):
             board.add_custom_scalars(_LAYOUT)
             board.add_text("configuration", indent(text, "    "), 0)
@@ -110,7 +112,7 @@ class Dashboard(Ranged, Callback):
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Before a run's first step: the charts' layout, and the configuration as text."""
-        if trainer.global_step == 0 and isinstance(pl_module, Classifier):
+        if trainer.global_step == 0:
             self._open(trainer, pl_module, trainer.datamodule)  # type: ignore[attr-defined]  # set by the Trainer
         self._batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
         self._start = time.perf_counter()
@@ -125,7 +127,7 @@ class Dashboard(Ranged, Callback):
         if "val" in pl_module.scores:  # else a subclass validates in a way of its own
             step, epoch = _step(trainer), trainer.current_epoch
             due = epoch % self.pictures_every == 0 or epoch + 1 == trainer.max_epochs
-            classes = trainer.datamodule.classes  # type: ignore[attr-defined]  # set by the Trainer
+            classes = pl_module.classes or [str(k) for k in range(pl_module.num_classes)]
             for board in _boards(trainer):
                 _add_f1(board, "val", pl_module.scores["val"].by_class["f1"], classes, step)
                 if due:
@@ -135,67 +137,35 @@ class Dashboard(Ranged, Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         seconds = time.perf_counter() - self._start
-        data: DataModule = trainer.datamodule  # type: ignore[attr-defined]  # set by the Trainer
-        batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed - self._batches
-        images = batches / len(data.train_dataloader()) * len(data.tensors("train")[1])
-        for board in _boards(trainer):
-            board.add_scalar("images_per_second", images / seconds, _step(trainer))
+        batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+        loader = trainer.train_dataloader
+        now, before = (images_trained(loader, trainer, count) for count in (batches, self._batches))
+        if now is not None and before is not None:
+            for board in _boards(trainer):
+                board.add_scalar("images_per_second", (now - before) / seconds, _step(trainer))
 
     def on_run_end(self, run: FinishedRun) -> None:
         """All that is final, the run's figures among it; nothing of a run that was not tested."""
         model, data, evaluation = run.model, run.data, run.evaluation
         if evaluation is None:
             return
-        assert isinstance(data, DataModule)
-        assert isinstance(model, Classifier)
         step = run.trainer.global_step  # a run that is continued from here drops it all
         labels, probabilities = evaluation.labels.numpy(), evaluation.probabilities.numpy()
         for board in _boards(run.trainer):
-            board.add_image("inputs", _inputs(model, data), step)
             for name, tag in FIGURES.items():
                 figure = run.folder / "figures" / f"{name}.png"
                 if figure.exists():  # not every network has filters that can be shown
                     _add_png(board, tag, figure, step)
-            _add_f1(board, "test", evaluation.scores.by_class["f1"], data.classes, step)
-            for index, name in enumerate(data.classes):
+            _add_f1(board, "test", evaluation.scores.by_class["f1"], evaluation.classes, step)
+            for index, name in enumerate(evaluation.classes):
                 truth, given = labels == index, probabilities[:, index]
                 board.add_pr_curve(f"test_pr/{name}", truth, given, step)
-            write_embedding(Path(board.log_dir), model, data, evaluation.predictions)
-            _add_hyperparameters(board, settings(run.trainer, model, data), run.result, step)
+            if isinstance(data, DataModule) and isinstance(model, Classifier):
+                board.add_image("inputs", _inputs(model, data), step)
+                write_embedding(Path(board.log_dir), model, data, evaluation.predictions)
+            _add_hyperparameters(board, hyperparameters(data, model, run.trainer), run.result, step)
             board.flush()
             log.info("Dashboard:    tensorboard --logdir %s", shlex.quote(str(run.folder)))
-
-
-def settings(trainer: L.Trainer, model: Classifier, data: DataModule) -> dict[str, Any]:
-    """What a run was built from, by the names that `conf/` has for it: plain values."""
-    sizes = {key: getattr(data, key.removeprefix("data.")) for key in keys(Role.SHOWN, "data.")}
-    return {
-        "data": data.source.name,
-        **sizes,
-        **_named("augment", data.augment),
-        "model": model.name,
-        **{f"model.{k}": _plain(v) for k, v in model.hparams.items() if k != "name"},
-        **_named("optimizer", model._make_optimizer),
-        **_named("scheduler", model._make_scheduler),
-        "trainer.max_epochs": trainer.max_epochs,
-        "trainer.precision": str(trainer.precision),
-        "seed": data.seed,
-    }
-
-
-def _named(group: str, given: Any) -> dict[str, Any]:
-    """An object or function by its name, with its settings beside it."""
-    if isinstance(given, partial):
-        name, values = given.func.__name__, given.keywords
-    else:
-        name = "none" if given is None else getattr(given, "__name__", type(given).__name__)
-        values = getattr(given, "__dict__", {})
-    shown = {f"{group}.{k}": _plain(v) for k, v in values.items() if not k.startswith("_")}
-    return {group: name, **shown}
-
-
-def _plain(value: Any) -> str | float | None:
-    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 def _boards(trainer: L.Trainer) -> Iterator["SummaryWriter"]:
@@ -211,7 +181,7 @@ def _step(trainer: L.Trainer) -> int:
 
 
 def _add_f1(
-    board: "SummaryWriter", split: str, values: Tensor, classes: list[str], step: int
+    board: "SummaryWriter", split: str, values: Tensor, classes: Sequence[str], step: int
 ) -> None:
     for name, value in zip(classes, values.tolist(), strict=True):
         if not math.isnan(value):  # a class that is neither there nor predicted

@@ -23,39 +23,43 @@ def of_run(run: FinishedRun) -> dict[str, "Figure"]:
     from mnist_lab.reports import figures
 
     assert run.evaluation is not None
-    assert isinstance(run.data, DataModule)
-    assert isinstance(run.model, Classifier)
     history = next((x for x in run.trainer.loggers if isinstance(x, History)), None)
-    tested = len(run.evaluation.labels)  # of limited batches only the first
-    images = run.data.tensors("test")[0][:tested].cpu()
     drawn = {}
     if history is not None:
         drawn["curves"] = figures.curves(history.series(), run.result.best_epoch)
-    return {
-        **drawn,
-        **of_predictions(images, run.evaluation),
-        **of_dataset(run.data),
-        **of_network(run.model, images[0], run.data.classes),
-    }
+    if not isinstance(run.data, DataModule):
+        return drawn | of_predictions(None, run.evaluation)
+    tested = len(run.evaluation.labels)  # of limited batches only the first
+    images = run.data.tensors("test")[0][:tested].cpu()
+    drawn |= {**of_predictions(images, run.evaluation), **of_dataset(run.data)}
+    if isinstance(run.model, Classifier):
+        drawn |= of_network(run.model, images[0], run.data.classes)
+    return drawn
 
 
-def of_predictions(images: Tensor, evaluation: Evaluation) -> dict[str, "Figure"]:
-    """What was made of images `(N, C, H, W)`, beside the truth."""
+def of_predictions(images: Tensor | None, evaluation: Evaluation) -> dict[str, "Figure"]:
+    """What was made of images `(N, C, H, W)`, beside the truth; without them, in numbers alone."""
     from mnist_lab.reports import figures
 
     labels, probabilities, classes = evaluation.labels, evaluation.probabilities, evaluation.classes
     shares = {name: evaluation.scores.by_class[name] for name in ("precision", "recall", "f1")}
-    few = slice(24)
-    return {
+    drawn = {
         "confusion_matrix": figures.confusion_matrix(
             evaluation.scores.confusion, classes, "confusion matrix"
         ),
         "per_class": figures.per_class(**shares, classes=classes),
-        "confusions": figures.confusions(images, labels, evaluation.predictions, classes),
-        "mistakes": figures.mistakes(images, labels, probabilities, classes),
-        "predictions": figures.predictions(images[few], probabilities[few], classes, labels[few]),
         "reliability": figures.reliability(probabilities, labels),
     }
+    if images is not None:
+        few = slice(24)
+        drawn |= {
+            "confusions": figures.confusions(images, labels, evaluation.predictions, classes),
+            "mistakes": figures.mistakes(images, labels, probabilities, classes),
+            "predictions": figures.predictions(
+                images[few], probabilities[few], classes, labels[few]
+            ),
+        }
+    return drawn
 
 
 def of_dataset(data: DataModule) -> dict[str, "Figure"]:

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as L
 import numpy as np
 import torch
 import yaml
 
-from mnist_lab.data import DataModule
 from mnist_lab.models import Classifier
 from mnist_lab.models.classifier import Shared
 from mnist_lab.settings import signatures
@@ -22,7 +22,10 @@ from mnist_lab.settings.signatures import ConfigError
 
 
 def described(
-    data: DataModule, model: Classifier, root: Mapping[str, Any], seed: int | None = None
+    data: L.LightningDataModule,
+    model: L.LightningModule,
+    root: Mapping[str, Any],
+    seed: int | None = None,
 ) -> dict[str, Any]:
     """What `config.yaml` would hold, had the command built these objects.
 
@@ -49,7 +52,8 @@ def described(
     if "${" in text.replace("${folder}", ""):
         raise ConfigError("a text with ${ in it would be taken for an interpolation")
     for owner, target in (("data", type(data)), ("model", type(model))):
-        parts = {part: groups[part] for part, its in signatures.PARTS.items() if its == owner}
+        parts = {part: groups[part] for part, its in signatures.PARTS.items() if its == owner
+                 if groups[part] is not None}  # fmt: skip
         signatures.check({**groups[owner], **parts}, target, f"{owner}.")
 
     state = torch.get_rng_state()
@@ -77,8 +81,8 @@ def _refuse(value: object) -> None:
     )
 
 
-def _same(one: Classifier, other: Classifier) -> bool:
-    def trained(model: Classifier) -> list[tuple[str, bool]]:
+def _same(one: L.LightningModule, other: L.LightningModule) -> bool:
+    def trained(model: L.LightningModule) -> list[tuple[str, bool]]:
         return [(name, p.requires_grad) for name, p in model.named_parameters()]
 
     a, b = one.state_dict(), other.state_dict()
@@ -86,17 +90,22 @@ def _same(one: Classifier, other: Classifier) -> bool:
     return equal and trained(one) == trained(other)
 
 
-def _groups(data: DataModule, model: Classifier) -> dict[str, Any]:
+def _groups(data: L.LightningDataModule, model: L.LightningModule) -> dict[str, Any]:
     named = _settings_in_conf()
-    shared = {key: value for key, value in vars(model).items() if key in Shared.__annotations__}
-    given = {**model.hparams, **shared, "compile": model._compile}
+    if isinstance(model, Classifier):
+        shared = {key: value for key, value in vars(model).items() if key in Shared.__annotations__}
+        given = {**model.hparams, **shared, "compile": model._compile}
+        of_model = _target(type(model), given, "model", named)
+        parts = {"optimizer": model._make_optimizer, "scheduler": model._make_scheduler}
+    else:
+        of_model, parts = _plain(model, "model", named), {}
     of_data = _plain(data, "data", named)
     return {
         "data": of_data,
         "augment": of_data.pop("augment", None),
-        "model": _target(type(model), given, "model", named),
-        "optimizer": _plain(model._make_optimizer, "optimizer", named),
-        "scheduler": _plain(model._make_scheduler, "scheduler", named),
+        "model": of_model,
+        "optimizer": _plain(parts.get("optimizer"), "optimizer", named),
+        "scheduler": _plain(parts.get("scheduler"), "scheduler", named),
     }
 
 

@@ -18,6 +18,8 @@ from mnist_lab import LabError
 
 OWN = "a package of your own is allowed by trust=[PACKAGE]"
 """What is said where a file names a class that isn't trusted."""
+# What `conf/train.yaml` sets of all data and models.
+_SET_OF_ALL = {"data": {"seed"}, "model": {"name", "num_classes"}}
 _INSTANTIATE_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
 PARTS: Mapping[str, str] = {"augment": "data", "optimizer": "model", "scheduler": "model"}
@@ -98,20 +100,27 @@ def leave_out(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
     """Take from a configuration what a class that was named by hand lacks; say what that was.
 
     `optimizer._target_=torch.optim.RMSprop` has no use for the `betas` and `fused` of the optimizer
-    in whose place it is put. What was set by hand stays, and is refused where it doesn't fit.
+    in whose place it is put; nor has somebody else's data or model of what `conf/train.yaml` sets
+    for every one. What was set by hand stays, and is refused where it doesn't fit.
     """
     typed = {text.lstrip("+").partition("=")[0] for text in overrides}
     told = []
-    for key in sorted(key for key in typed if key.endswith("._target_")):
-        group = key.removesuffix("._target_")
+    named = {key.removesuffix("._target_") for key in typed if key.endswith("._target_")}
+    for group in sorted({*named, *_SET_OF_ALL}):
         node = OmegaConf.select(cfg, group)
+        if not (OmegaConf.is_dict(node) and "_target_" in node):
+            continue
         known = settings_of(node._target_, group)
         out = [
             str(name)
             for name in node
             if known is not None and name not in {*known, *_INSTANTIATE_KEYS}
         ]
-        out = [name for name in out if f"{group}.{name}" not in typed]
+        out = [
+            name
+            for name in out
+            if f"{group}.{name}" not in typed and (group in named or name in _SET_OF_ALL[group])
+        ]
         with open_dict(cfg):
             for name in out:
                 del node[name]

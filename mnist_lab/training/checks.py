@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import (
     Timer,
 )
 from lightning.pytorch.strategies import Strategy
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -80,28 +81,13 @@ def prepare_to_continue(trainer: L.Trainer) -> None:
             callback.running = callback.running_mean  # type: ignore[attr-defined]  # it has none
 
 
-def check_data(data: L.LightningDataModule) -> None:
-    """Refuse data of which it isn't known what a run says of it.
-
-    Raises:
-        LabError: it is no `DataModule`.
-    """
-    if not isinstance(data, DataModule):
-        raise LabError(
-            f"{type(data).__name__}: must be a DataModule of mnist_lab.data; images of yours come "
-            "from a Source"
-        )
-
-
-def check_model(model: L.LightningModule) -> None:
+def check_model(model: Classifier) -> None:
     """Show the model one empty image.
 
     Raises:
-        LabError: it is no `Classifier`, or a layer, which is named, doesn't fit what it is given.
+        LabError: a layer, which is named, doesn't fit what it is given.
     """
     name = type(model).__name__
-    if not isinstance(model, Classifier):
-        raise LabError(f"{name}: must be a Classifier, as those of mnist_lab.models are")
     if not isinstance(getattr(model, "network", None), nn.Module):
         raise LabError(f"{name}: its constructor must set self.network, from images to logits")
     for hook in ("setup", "on_save_checkpoint", "on_load_checkpoint"):
@@ -164,15 +150,44 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, Tensor)
 
 
-def _check(data: DataModule, model: Classifier, trainer: L.Trainer, test: bool) -> None:
-    """What none of them can know alone."""
-    check_data(data)
-    check_model(model)
+def check(
+    data: L.LightningDataModule, model: L.LightningModule, trainer: L.Trainer, test: bool
+) -> None:
+    """Refuse what none of them can know alone.
+
+    Raises:
+        LabError: the first setting that doesn't go with the others.
+    """
+    needed = {model: ("training_step", "configure_optimizers"), data: ("train_dataloader",)}
+    for owner, names in needed.items():
+        for name in names:
+            if not is_overridden(name, owner):
+                raise LabError(f"{type(owner).__name__}: has no {name}")
+    if isinstance(model, Classifier):
+        check_model(model)
     check_callbacks(trainer)
-    if len(data.classes) != model.num_classes:
+    _check_trainer(trainer, test)
+    if isinstance(data, DataModule):
+        _check_data(data, model, trainer, test)
+    elif trainer.world_size > 1 and not trainer._accelerator_connector.use_distributed_sampler:
         raise LabError(
-            f"model.num_classes={model.num_classes}: {data.source.name} has {len(data.classes)}"
+            f"trainer.use_distributed_sampler=false: {type(data).__name__} would give all "
+            "processes the same images; true"
         )
+    known = [f"val/{name}" for name in model.metrics] if isinstance(model, Classifier) else None
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
+    for callback in callbacks:
+        if isinstance(callback, ModelCheckpoint | EarlyStopping):
+            monitor = callback.monitor
+            if monitor is not None and known is not None and monitor not in known:
+                raise LabError(
+                    f"monitor={monitor}: no such metric{signatures.hint(monitor, known)}"
+                )
+            if monitor is not None:
+                mode_of(monitor, callback.mode)
+
+
+def _check_trainer(trainer: L.Trainer, test: bool) -> None:
     epochs = trainer.max_epochs
     if epochs == 0 or (epochs == -1 and trainer.max_steps == -1):
         raise LabError(f"trainer.max_epochs={epochs}: must be at least 1")
@@ -188,6 +203,13 @@ def _check(data: DataModule, model: Classifier, trainer: L.Trainer, test: bool) 
         raise LabError(f"trainer.precision={trainer.precision}: sums would stall; {mixed} has none")
     if test and trainer.limit_test_batches == 0:
         raise LabError("trainer.limit_test_batches=0: it is test=false that leaves the test out")
+
+
+def _check_data(data: DataModule, model: L.LightningModule, trainer: L.Trainer, test: bool) -> None:
+    if isinstance(model, Classifier) and len(data.classes) != model.num_classes:
+        raise LabError(
+            f"model.num_classes={model.num_classes}: {data.source.name} has {len(data.classes)}"
+        )
     size = data.source.sizes.get("test")
     if test and size is not None and isinstance(trainer.limit_test_batches, float):
         batches = math.ceil(size / data.eval_batch_size)
@@ -198,14 +220,3 @@ def _check(data: DataModule, model: Classifier, trainer: L.Trainer, test: bool) 
             )
     if data.batch_size == 1 and any(isinstance(m, _BatchNorm) for m in model.modules()):
         raise LabError("data.batch_size=1: batch normalisation needs two images at least")
-    known = [f"val/{name}" for name in model.metrics]
-    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
-    for callback in callbacks:
-        if isinstance(callback, ModelCheckpoint | EarlyStopping):
-            monitor = callback.monitor
-            if monitor is not None and monitor not in known:
-                raise LabError(
-                    f"monitor={monitor}: no such metric{signatures.hint(monitor, known)}"
-                )
-            if monitor is not None:
-                mode_of(monitor, callback.mode)

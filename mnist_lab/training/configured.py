@@ -15,6 +15,7 @@ from mnist_lab.settings.conf import in_folder
 from mnist_lab.settings.roles import mode_of
 from mnist_lab.system import processes
 from mnist_lab.training import run
+from mnist_lab.training.handover import Facts
 from mnist_lab.training.trainer import quieten
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ def train_configured(
             "by side, or start the runs one by one"
         )
     if not resume and processes.rank() == 0 and not trainer.fast_dev_run:
-        run_folder.refuse_others(folder, plain, built["data"].source.incidental)
+        run_folder.refuse_others(folder, plain, Facts.of(built["data"]).incidental)
     for line in notes:
         log.info("%s", line)
     result = None if run_folder.longer(folder, plain) else Result.read(folder)

@@ -67,9 +67,10 @@ class Console(Ranged, ProgressBar):
             return
         self._due = time.perf_counter() + self.refresh_seconds
         done = trainer.fit_loop.batch_idx + 1
-        assert isinstance(pl_module, Classifier)
-        loss, accuracy = pl_module.running()  # reads from the device: only when it is shown
-        values = f"loss {loss:.4f}  accuracy {accuracy:.2%}"
+        values = ""
+        if isinstance(pl_module, Classifier):
+            loss, accuracy = pl_module.running()  # reads from the device: only when it is shown
+            values = f"loss {loss:.4f}  accuracy {accuracy:.2%}"
         self._bar.update(self._bar.task_ids[0], completed=done, values=values)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -91,12 +92,14 @@ class Console(Ranged, ProgressBar):
         # Called once the epoch's values are complete: the model logs its own after our hook.
         if self._pending is None or not trainer.is_global_zero:
             return
-        values = trainer.callback_metrics
+        values = {**trainer.callback_metrics}
         parts = [f"epoch {self._pending + 1}/{trainer.max_epochs}"]
         for split in ("train", "val") if self._validated else ("train",):
-            if f"{split}/loss" in values:
+            if f"{split}/loss" in values and f"{split}/accuracy" in values:
                 loss, accuracy = values[f"{split}/loss"], values[f"{split}/accuracy"]
                 parts.append(f"{split} loss {loss:.4f} acc {accuracy:.2%}")
+        if not isinstance(trainer.lightning_module, Classifier):  # by the names that it gave
+            parts += [f"{name} {value:.4f}" for name, value in values.items()]
         log.info("%s", "  ".join([*parts, f"{self._seconds:.1f} s"]))
         self._pending, self._validated = None, False
 

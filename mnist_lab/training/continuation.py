@@ -19,11 +19,9 @@ from lightning.pytorch.callbacks import (
     GradientAccumulationScheduler,
 )
 
-from mnist_lab import LabError
-from mnist_lab.runs import folder as run_folder
 from mnist_lab.settings.ranges import Count, Ranged
 from mnist_lab.system.processes import gathered
-from mnist_lab.training.stopping import ended_by, looks_every
+from mnist_lab.training.stopping import looks_every
 
 log = logging.getLogger(__name__)
 
@@ -70,26 +68,6 @@ class RandomState(Callback):
 
 def _on_cuda() -> bool:
     return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]  # torch's
-
-
-class Beginning(Callback):
-    """Makes a folder the run's when its first step is due: whatever can be refused was before."""
-
-    def __init__(self, folder: Path, plain: dict[str, Any]) -> None:
-        self.folder, self.plain = folder, plain
-        self._begun = False
-
-    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._begun = not trainer.fit_loop.done
-        if self._begun and trainer.is_global_zero:
-            run_folder.begin(self.folder, self.plain)
-
-    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not self._begun and run_folder.longer(self.folder, self.plain):
-            raise LabError(
-                f"trainer.max_epochs={trainer.max_epochs}: more epochs change nothing: this run "
-                f"was ended by {ended_by(trainer)}"
-            )
 
 
 class LastCheckpoint(Ranged, Checkpoint):

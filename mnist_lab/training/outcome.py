@@ -2,6 +2,7 @@
 
 import logging
 import platform
+import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -11,61 +12,72 @@ import torch
 from rich.table import Table
 
 import mnist_lab
-from mnist_lab.data import DataModule
+from mnist_lab.data import DataModule, TensorLoader
 from mnist_lab.data.loader import batch_bounds
 from mnist_lab.metrics.evaluation import Evaluation, shortest
 from mnist_lab.models import Classifier
 from mnist_lab.models.summary import table_text
 from mnist_lab.runs.result import ClassScores, Commit, Result, Seconds
+from mnist_lab.training.continuation import LastCheckpoint
+from mnist_lab.training.handover import Facts, name_of
 from mnist_lab.training.stopping import ended_by
 
 log = logging.getLogger(__name__)
 
 
 def result_of(
-    status: Literal["completed", "diverged"],
-    data: DataModule,
-    model: Classifier,
+    data: L.LightningDataModule,
+    model: L.LightningModule,
     trainer: L.Trainer,
-    seconds: Seconds,
-    config_hash: str | None = None,
-    commit: Commit | None = None,
+    seconds: Mapping[str, float],
+    started: float,
+    config_hash: str | None,
+    commit: Commit | None,
+    status: Literal["completed", "diverged"],
     best: Mapping[str, Any] | None = None,
     tested: Evaluation | None = None,
+    reason: str | None = None,
 ) -> Result:
     """The content of `result.json`.
 
     Args:
-        status: `completed` or `diverged`; without a `best` there are no metrics.
+        seconds: that `fit` and `test` took in this process.
+        started: `time.perf_counter()` when the run began.
         commit: of the code that ran, as `git` tells it.
+        status: `completed` or `diverged`; without a `best` there are no metrics.
         best: epoch and metrics of the checkpoint that counts.
         tested: what it made of the test images, if it was shown them.
+        reason: of a run that diverged.
     """
-    expected = [f"{split}/{name}" for split in ("val", "test") for name in model.metrics]
-    metrics: dict[str, Any] = dict.fromkeys(expected)
-    for split, logged in (
-        ("val", best["metrics"] if best is not None else {}),
-        ("test", trainer.callback_metrics if tested is not None else {}),
-    ):
-        metrics |= {key: value for key, value in logged.items() if key.startswith(f"{split}/")}
+    facts = Facts.of(data)
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
+    earlier = sum(c.earlier_seconds for c in callbacks if isinstance(c, LastCheckpoint))
+    fit = seconds["fit"] + earlier
+    batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
+    images = images_trained(data.train_dataloader(), trainer, batches)
     per_class = None
     if tested is not None:
         per_class = {k: ClassScores.model_validate(v) for k, v in tested.per_class.items()}
-    fit = seconds.fit or 0
+    of_failure = {} if reason is None else {"reason": reason}
     return Result(
         status=status,
-        metrics={k: None if v is None else shortest(v) for k, v in metrics.items()},
+        metrics=_metrics(model, trainer, best, tested),
         per_class=per_class,
         best_epoch=best["epoch"] if best is not None else None,
         epochs=trainer.current_epoch,
         steps=trainer.global_step,
         ended_by=ended_by(trainer) if status == "completed" else None,
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        seconds=seconds,
-        images_per_second=_images_trained(data, trainer) / fit if fit else None,
-        seed=data.seed,
-        dataset=data.source.name,
-        model=model.name,
+        seconds=Seconds(
+            data=data.seconds if isinstance(data, DataModule) else None,
+            fit=fit,
+            test=seconds.get("test"),
+            total=time.perf_counter() - started,
+        ),
+        images_per_second=images / fit if images is not None and fit else None,
+        seed=facts.seed,
+        dataset=facts.name,
+        model=name_of(model),
         device=_device(trainer),
         precision=str(trainer.precision),
         config_hash=config_hash,
@@ -76,7 +88,44 @@ def result_of(
             "mnist_lab": mnist_lab.__version__,
         },
         git=commit,
+        **of_failure,
     )
+
+
+def _metrics(
+    model: L.LightningModule,
+    trainer: L.Trainer,
+    best: Mapping[str, Any] | None,
+    tested: Evaluation | None,
+) -> dict[str, float | None]:
+    """What a `Classifier` logs, and else what there is of validation and test.
+
+    Of a stranger's model the test is told as of ours, beside what the model itself has logged.
+    """
+    names = model.metrics if isinstance(model, Classifier) else Classifier.metrics
+    values: dict[str, Any] = {
+        f"{split}/{name}": None for split in ("val", "test") for name in names
+    }
+    logged = dict(best["metrics"]) if best is not None else {}
+    values |= {key: value for key, value in logged.items() if key.startswith("val")}
+    if tested is not None:
+        if not isinstance(model, Classifier):
+            values |= {f"test/{name}": value for name, value in tested.scores.means.items()}
+        logged = trainer.callback_metrics
+        values |= {key: value for key, value in logged.items() if key.startswith("test")}
+    return {key: None if value is None else shortest(value) for key, value in values.items()}
+
+
+def images_trained(loader: Any, trainer: L.Trainer, batches: int) -> float | None:
+    """How many images so many batches of a fit are; None where their loader has no such number."""
+    per_epoch = int(trainer.num_training_batches)
+    if isinstance(loader, TensorLoader):
+        bounds = batch_bounds(len(loader.labels), loader.batch_size, loader.world_size)
+        return batches // per_epoch * bounds[per_epoch] + bounds[batches % per_epoch]
+    try:
+        return batches / len(loader) * len(loader.dataset)
+    except (AttributeError, TypeError):
+        return None
 
 
 def result_table(result: Result) -> str:
@@ -89,15 +138,6 @@ def result_table(result: Result) -> str:
     table.add_row("fit", f"{_number(result.seconds.fit, '.1f')} s")
     table.add_row("images per second", _number(result.images_per_second, ",.0f"))
     return f"{result.model} on {result.dataset}\n{table_text(table)}"
-
-
-def _images_trained(data: DataModule, trainer: L.Trainer) -> int:
-    """How many images have been trained on, by earlier processes of a continued run, too."""
-    batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
-    bounds = batch_bounds(len(data.tensors("train")[1]), data.batch_size, trainer.world_size)
-    per_epoch = int(trainer.num_training_batches)
-    bounds += [bounds[-1]] * (per_epoch + 1 - len(bounds))  # a loader of one's own merges nothing
-    return batches // per_epoch * bounds[per_epoch] + bounds[batches % per_epoch]
 
 
 def _number(value: float | None, form: str) -> str:

@@ -32,6 +32,7 @@ from mnist_lab.models import (
     schedules,
 )
 from mnist_lab.runs import trained
+from mnist_lab.training.handover import HandOver
 
 CONF = Path(__file__).resolve().parents[2] / "conf/model"
 
@@ -46,7 +47,7 @@ def save(model: Classifier, folder: Path, **settings) -> Path:
     trainer = L.Trainer(
         accelerator="cpu",
         max_epochs=1,
-        callbacks=[best],
+        callbacks=[best, HandOver()],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,

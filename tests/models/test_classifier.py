@@ -21,6 +21,7 @@ from torchvision.transforms import Resize
 from mnist_lab import FileOrSettingError
 from mnist_lab.data import DataModule, Source, TensorLoader
 from mnist_lab.models import MLP, Classifier, schedules
+from mnist_lab.training.handover import HandOver
 
 
 def make_trainer(**settings) -> L.Trainer:
@@ -31,7 +32,9 @@ def make_trainer(**settings) -> L.Trainer:
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-    return L.Trainer(**quiet | settings)
+    return L.Trainer(
+        **quiet | {**settings, "callbacks": [HandOver(), *settings.get("callbacks", ())]}
+    )
 
 
 def noise(*shape: int) -> Tensor:

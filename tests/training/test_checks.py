@@ -58,10 +58,7 @@ def of(network, **settings):
             of(nn.LSTM(28, 10)),
             "Mine: network (LSTM) cannot take [1, 1, 28, 28]: ",
         ),
-        (
-            L.LightningModule(),
-            "LightningModule: must be a Classifier, as those of mnist_lab.models",
-        ),
+        (L.LightningModule(), "LightningModule: has no training_step"),
     ],
 )
 def test_what_does_not_fit_is_named_with_both_sizes(model, told, digits, tmp_path):
@@ -236,7 +233,7 @@ class Endless(DataModule):
     [
         (Dictionaries(Digits(), val_size=200), "batches must be pairs .*; images is a str"),
         (Endless(Digits(), val_size=200), "train_dataloader must have a length"),
-        (L.LightningDataModule(), "LightningDataModule: must be a DataModule of mnist_lab.data"),
+        (L.LightningDataModule(), "LightningDataModule: has no train_dataloader"),
     ],
 )
 def test_loaders_that_do_not_fit_are_told(data, told, tmp_path):

@@ -9,6 +9,7 @@ from lightning.pytorch.profilers import PassThroughProfiler, SimpleProfiler
 
 from mnist_lab.models import MLP, LeNet
 from mnist_lab.training import run
+from mnist_lab.training.handover import HandOver
 from mnist_lab.training.overhead import lean
 from mnist_lab.training.trainer import default_trainer
 
@@ -39,7 +40,7 @@ def fitted(digits, folder, make_lean: bool, compiled: bool = False, **settings):
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[counting, Callback()],
+        callbacks=[counting, Callback(), HandOver()],
         **settings,
     )
     if make_lean:
@@ -76,7 +77,7 @@ def test_hooks_that_stand_on_an_instance_or_in_lightnings_place_are_called(
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[own],
+        callbacks=[own, HandOver()],
         profiler=(profiler := Timing()),
     )
     lean(trainer, model)
