@@ -18,6 +18,7 @@ from mnist_lab.training.trainer import default_trainer
 
 BATCHES = 5  # in an epoch
 EPOCHS = 4
+NOT_DRAWN = {"figures": None, "report": None, "dashboard": None}
 
 
 class CutOff(Exception):
@@ -66,6 +67,7 @@ def fit(
     patience=99,
     val_size=100,
     callbacks=(),
+    drawn=False,
     **settings,
 ):
     """One process's part of a run; the whole of it unless cut off."""
@@ -80,10 +82,11 @@ def fit(
         optimizer=optimizer or partial(torch.optim.SGD, lr=0.05, momentum=0.9),
         scheduler=scheduler or schedules.constant,
     )
+    named = {"last": {"every_n_steps": every}, "early_stopping": {"patience": patience}}
+    named |= {"figures": None, "report": None} if drawn else NOT_DRAWN
     trainer = default_trainer(
-        folder, accelerator="cpu", **{"max_epochs": EPOCHS, **settings},
-        callbacks={"last": {"every_n_steps": every}, "early_stopping": {"patience": patience}},
-    )  # fmt: skip
+        folder, accelerator="cpu", **{"max_epochs": EPOCHS, **settings}, callbacks=named
+    )
     trainer.callbacks[:0] = [*callbacks, *([] if cut is None else [cut])]
     return run.train(data, network, trainer, resume=True)
 
@@ -270,7 +273,7 @@ def test_a_moved_folder_continues_and_keeps_its_best(tmp_path):
     assert_same_end(tmp_path / "whole", tmp_path / "after")
 
 
-def test_dashboard_has_each_epoch_once(tmp_path, whole):
+def test_dashboard_has_each_epoch_once(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     def steps(folder):
@@ -282,9 +285,11 @@ def test_dashboard_has_each_epoch_once(tmp_path, whole):
         }
 
     cuts = [Cut("before step", 7), Cut("epoch end", 2)]  # the latter with its values logged already
-    cut_and_continue(tmp_path, cuts, every=3, **HARD)
-    assert steps(tmp_path) == steps(whole[0])
-    assert len(steps(tmp_path)["Loss/val"]) == len(steps(tmp_path)["Loss/train"]) == EPOCHS
+    fit(tmp_path / "whole", drawn=True, **HARD)
+    cut_and_continue(tmp_path / "cut", cuts, every=3, drawn=True, **HARD)
+    assert steps(tmp_path / "cut") == steps(tmp_path / "whole")
+    cut = steps(tmp_path / "cut")
+    assert len(cut["Loss/val"]) == len(cut["Loss/train"]) == EPOCHS
 
 
 MODELS = {
