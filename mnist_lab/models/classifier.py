@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar, Literal, TypedDict
 
-import lightning.pytorch as L
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from mnist_lab import LabError
 from mnist_lab.metrics.counts import METRICS, Counter, Scores
 from mnist_lab.metrics.evaluation import shortest
 from mnist_lab.metrics.tally import Tally
+from mnist_lab.models.preprocessing import Preprocessing
 from mnist_lab.models.schedules import constant, schedule
 from mnist_lab.settings.ranges import Count, LessThanOne, Ranged
 from mnist_lab.system.processes import gathered
@@ -42,7 +42,7 @@ class Shared(TypedDict, total=False):
     scheduler: MakeScheduler
 
 
-class Classifier(Ranged, L.LightningModule):
+class Classifier(Ranged, Preprocessing):
     """A network from images to logits, with its own preprocessing.
 
     A subclass passes its `**shared` settings on and sets `self.network`, which turns normalised
@@ -67,8 +67,6 @@ class Classifier(Ranged, L.LightningModule):
     """What it logs of validation, as `val/NAME`: what can be monitored."""
 
     network: nn.Module
-    mean: Tensor
-    std: Tensor
 
     def __init__(
         self,
@@ -84,7 +82,7 @@ class Classifier(Ranged, L.LightningModule):
         optimizer: MakeOptimizer = ADAM,
         scheduler: MakeScheduler = constant,
     ) -> None:
-        super().__init__()
+        super().__init__(in_channels, image_size, resize, normalize)
         try:  # now, not when training starts: a value out of their range
             trial = optimizer([nn.Parameter(torch.zeros(1))])
         except ValueError as error:
@@ -98,15 +96,9 @@ class Classifier(Ranged, L.LightningModule):
         self.save_hyperparameters(ignore=["optimizer", "scheduler", "compile"], logger=False)
         self.hparams.update({key: _plain(value) for key, value in self.hparams.items()})
         self.name = name or type(self).__name__.lower()
-        self.num_classes, self.image_size, self.resize = num_classes, image_size, resize
-        self.normalize, self.label_smoothing = normalize, label_smoothing
+        self.num_classes, self.label_smoothing = num_classes, label_smoothing
         self._compile = compile
         self._make_optimizer, self._make_scheduler = optimizer, scheduler
-        self.register_buffer("mean", torch.zeros(in_channels, 1, 1))
-        self.register_buffer("std", torch.ones(in_channels, 1, 1))
-        pixel = torch.zeros(1, 1, 1, 1, dtype=torch.uint8)
-        self.example_input_array = pixel.expand(1, in_channels, 28, 28)  # takes no memory
-
         self._tally = Tally()
         self._counters = nn.ModuleDict()  # by split, from setup on
         self.scores: dict[str, Scores] = {}
@@ -131,52 +123,6 @@ class Classifier(Ranged, L.LightningModule):
         logits: Tensor = self.network(self.preprocess(images))
         return logits
 
-    def preprocess(self, images: Tensor) -> Tensor:
-        """What the network is shown: brought to `image_size`, scaled, and normalised.
-
-        Raises:
-            LabError: images of another number of channels, or too large to be padded.
-        """
-        if not isinstance(images, Tensor):  # of somebody's own loader
-            given = type(images).__name__
-            raise LabError(f"batches must be pairs (images, labels); images is a {given}")
-        self.check_channels(images)
-        if images.is_floating_point():
-            images = self.resized(images)
-        else:
-            images = self.fitted(images).to(self.mean.dtype).div_(255)
-        if self.normalize == "none":
-            return images
-        return (images - self.mean).div_(self.std)
-
-    def check_channels(self, images: Tensor) -> None:
-        """Refuse images `(N, C, H, W)` of another number of channels."""
-        if images.shape[1] != len(self.mean):  # else one would be spread over the others
-            raise LabError(f"model.in_channels={len(self.mean)}: the images have {images.shape[1]}")
-
-    def fitted(self, images: Tensor) -> Tensor:
-        """Images `(N, C, H, W)` of bytes brought to `image_size`, in whole grey levels again.
-
-        So they take a quarter of the memory of floats, for those who keep them.
-        """
-        if images.shape[-2:] == (self.image_size, self.image_size):
-            return images
-        return self.resized(images.to(self.mean.dtype)).round_().to(torch.uint8)
-
-    def resized(self, images: Tensor) -> Tensor:
-        """Images `(N, C, H, W)` of floats brought to `image_size`: linear, by rows and columns."""
-        size = (self.image_size, self.image_size)
-        if images.shape[-2:] == size:
-            return images
-        if self.resize == "bilinear":
-            smaller = self.image_size < max(images.shape[-2:])  # else nothing is to be averaged
-            return functional.interpolate(images, size, mode="bilinear", antialias=smaller)
-        height, width = (self.image_size - s for s in images.shape[-2:])
-        if height < 0 or width < 0:
-            raise LabError(f"model.resize=pad: cannot shrink images to {size}")
-        left, top = width // 2, height // 2
-        return functional.pad(images, (left, width - left, top, height - top))
-
     def setup(self, stage: str) -> None:
         for split in ("val", "test"):
             if split not in self._counters:
@@ -184,26 +130,6 @@ class Classifier(Ranged, L.LightningModule):
         if stage == "fit" and self._compile:
             on_cuda = self.trainer.strategy.root_device.type == "cuda"
             self.network.compile(mode="reduce-overhead" if on_cuda else "default")
-
-    def normalise_by(self, mean: Tensor, std: Tensor) -> None:
-        """Take the training images' mean and deviation `(C,)`, of pixels from 0 to 1, as its own.
-
-        Raises:
-            LabError: a deviation of 0.
-        """
-        if bool((std == 0).any()):
-            raise LabError("model.normalize=train: all training images are one flat colour")
-        self.mean.copy_(mean.view(-1, 1, 1))
-        self.std.copy_(std.view(-1, 1, 1))
-
-    def on_train_start(self) -> None:
-        """Refuse to train on images that should be normalised, by numbers that nobody gave."""
-        untold = bool((self.mean == 0).all()) and bool((self.std == 1).all())
-        if self.normalize == "train" and untold:
-            raise LabError(
-                "model.normalize=train: the training images' mean and deviation are not known: "
-                "train with mnist_lab.training.train, or give the Trainer a callback HandOver()"
-            )
 
     def teardown(self, stage: str) -> None:
         self.network._compiled_call_impl = None  # whoever looks inside afterwards sees its layers
