@@ -1,6 +1,7 @@
 """What README.md and docs/ point at is there."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -50,3 +51,11 @@ def test_what_make_test_leaves_out_is_said():
     (told,) = re.findall(r"^make test .*", (documents.ROOT / "README.md").read_text(), re.MULTILINE)
     assert "slow" in line.group(1)
     assert "slow" in told
+
+
+def test_the_map_names_every_file_of_the_package():
+    text = (documents.ROOT / "docs" / "architecture.md").read_text()
+    named = {Path(name).name for name in re.findall(r"`([\w/]+\.py)`", text)}
+    package = documents.ROOT / "mnist_lab"
+    files = {path.name for path in package.glob("*/*.py")} - {"__init__.py", "__main__.py"}
+    assert named == files
