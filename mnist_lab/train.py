@@ -15,7 +15,6 @@ from mnist_lab import LabError
 from mnist_lab.cli import command, folders, sweeps
 from mnist_lab.cli.names import as_typed, register_resolvers
 from mnist_lab.runs import folder as run_folder
-from mnist_lab.runs.trust import vouch
 from mnist_lab.settings import signatures
 from mnist_lab.settings.conf import CONF, to_plain
 from mnist_lab.system import processes
@@ -64,10 +63,9 @@ def _run(cfg: DictConfig, gpu: int | None) -> tuple["Result", str]:
     notes: list[str] = []
     with run_folder.claimed(folder) if first else contextlib.nullcontext():
         if cfg.resume is not None:
-            plain = run_folder.continued(folder, folders.changes(cfg))
             if not OmegaConf.is_list(cfg.trust):
                 raise LabError(f"trust={cfg.trust}: should be a list, [PACKAGE]")
-            vouch(plain, tuple(cfg.trust))
+            plain = run_folder.continued(folder, folders.changes(cfg), tuple(cfg.trust))
         else:
             notes = signatures.leave_out(cfg, as_typed(hydra_config.overrides.task))
             plain = to_plain(cfg)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import (
@@ -15,6 +15,14 @@ from torch.optim.lr_scheduler import (
 )
 
 from mnist_lab.settings.ranges import Count, LessThanOne, Positive, Share, ranged
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def bound_to_length(make: F) -> F:
+    """Say of a schedule that it is laid out for the whole run, which then cannot be made longer."""
+    make.bound_to_length = True  # type: ignore[attr-defined]  # a function's own
+    return make
 
 
 def schedule(
@@ -47,6 +55,7 @@ def constant(optimizer: Optimizer, total_steps: int) -> None:
     """The optimizer's own learning rate throughout."""
 
 
+@bound_to_length
 @ranged
 def onecycle(
     optimizer: Optimizer,
@@ -72,6 +81,7 @@ def onecycle(
     )
 
 
+@bound_to_length
 @ranged
 def cosine(optimizer: Optimizer, total_steps: int, warmup: Share = 0.0) -> LRScheduler:
     """Down to zero along half a cosine, after a linear rise in the first `warmup` of the steps.

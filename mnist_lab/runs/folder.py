@@ -11,10 +11,12 @@ import yaml
 from filelock import FileLock, Timeout
 
 from mnist_lab import LabError
+from mnist_lab.runs.trust import vouch
 from mnist_lab.settings import roles
 from mnist_lab.settings.former import present
 from mnist_lab.settings.identity import influential
 from mnist_lab.settings.roles import Role
+from mnist_lab.settings.signatures import locate
 from mnist_lab.system.files import left_behind, whole
 
 MAX_CONFIG_BYTES = 1 << 16
@@ -25,7 +27,6 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's where it is
 # By which a folder without `config.yaml` is known to be in use for something else.
 _WRITTEN = ("result.json", "metrics.csv", "predictions.csv", "per_class.csv", "report.html",
             "figures", "checkpoints")  # fmt: skip
-_BOUND_TO_LENGTH = ("schedules.onecycle", "schedules.cosine")
 
 
 class FolderError(LabError):
@@ -140,13 +141,21 @@ def begin(folder: Path, plain: Mapping[str, Any]) -> None:
         raise FolderError(f"{folder}: cannot be written to: {error}") from error
 
 
-def continued(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+def continued(
+    folder: Path, changes: Mapping[str, Any], trust: Sequence[str] | None = None
+) -> dict[str, Any]:
     """The stored configuration with the changes that may be made beside `resume`.
+
+    Args:
+        trust: as `vouch` takes it; None where what it names has been built already.
 
     Raises:
         FolderError: a change that cannot be made, or no run to continue.
+        ConfigError: it names what no run is built from.
     """
     plain = read_config(folder)
+    if trust is not None:
+        vouch(plain, trust)
     trainer = plain["trainer"]
     epochs = trainer.get("max_epochs")
     changeable = roles.keys(Role.CHANGEABLE)
@@ -170,8 +179,8 @@ def continued(folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
         if not (isinstance(wanted, int) and isinstance(epochs, int) and wanted > epochs):
             raise FolderError(f"trainer.max_epochs={wanted}: can only grow, from {epochs}")
         scheduler = plain.get("scheduler")
-        schedule = str(scheduler.get("_target_")) if isinstance(scheduler, dict) else ""
-        if schedule.endswith(_BOUND_TO_LENGTH):
+        schedule = scheduler.get("_target_") if isinstance(scheduler, dict) else None
+        if schedule and getattr(locate(schedule, "scheduler"), "bound_to_length", False):
             raise FolderError(
                 f"trainer.max_epochs={wanted}: {schedule} was laid out for {epochs} epochs"
             )

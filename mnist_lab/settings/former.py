@@ -38,8 +38,9 @@ def present(stored: Mapping[str, Any]) -> dict[str, Any]:
     callback, and `optimizer`, `scheduler` and `augment` were repeated where they are used.
     """
     settings: dict[str, Any] = _named(stored, _RENAMED)
-    callbacks = (stored.get("trainer") or {}).get("callbacks") or {}
-    if callbacks.get("_target_") == "mnist_lab.callbacks.as_list":  # no longer written
+    callbacks = stored["trainer"].get("callbacks")
+    written = callbacks.get("_target_") if isinstance(callbacks, Mapping) else None
+    if written == "mnist_lab.callbacks.as_list":  # as it is no longer called
         settings["trainer"]["callbacks"] = {**_OF_EVERY_END, **settings["trainer"]["callbacks"]}
     for part, owner in PARTS.items():
         repeats = settings.get(owner) or {}
