@@ -114,6 +114,7 @@ ROLES: Mapping[str, Role] = {
     "split": METHOD,
     "tta": METHOD,
     "inside": TALK,
+    "images": TALK,
     "disputed": TALK,
     "invert": METHOD,
     "scale": METHOD,

@@ -32,7 +32,7 @@ def known_keys():
             node = yaml.safe_load(file.read_text())
             node.pop("defaults", None)
             yield from constructors(node.get(group, node), group)
-    for command in ("train", "evaluate", "predict", "compare"):
+    for command in ("train", "evaluate", "predict", "compare", "export"):
         root = yaml.safe_load(Path(CONF, f"{command}.yaml").read_text())
         for name, value in root.items():
             if name not in ("defaults", "hydra"):
