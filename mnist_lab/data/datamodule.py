@@ -98,19 +98,19 @@ class DataModule(Ranged, L.LightningDataModule):
         start = time.perf_counter()
         if stage in ("fit", "validate") and "train" not in self._tensors:
             images, labels = self._read("train")
-            given = self.source.validation(self.root)
-            if given is not None and not self.has_validation:
+            own = self.source.validation(self.root)
+            if own is not None and not self.has_validation:
                 log.info("data.val_size=0: the validation split of %s is not used", self.root)
-                given = None
-            if given is not None:
-                self._judge(*given)
+                own = None
+            if own is not None:
+                self._judge(*own)
             try:
-                val_count, train_count = self._counts(len(labels), given is not None)
+                val_count, train_count = self._counts(len(labels), own is not None)
             except ValueError as error:  # of a source whose size is known only now
                 raise DataError(f"data.{error}") from None
             val, rest = stratified(labels, val_count, self.split_seed)
             kept, _ = stratified(labels[rest], train_count, self.split_seed)
-            self._tensors["val"] = self._place(*(given or (images[val], labels[val])))
+            self._tensors["val"] = self._place(*(own or (images[val], labels[val])))
             self._tensors["train"] = self._place(images[rest[kept]], labels[rest[kept]])
         if stage == "test" and "test" not in self._tensors:
             self._tensors["test"] = self._place(*self._read("test"))
@@ -235,15 +235,15 @@ class DataModule(Ranged, L.LightningDataModule):
 
     def _judge(self, images: Any, labels: Any) -> None:
         """Refuse what a source of one's own may give instead of images and labels."""
-        for name, found, kind, ndim, axes in (
+        for name, value, kind, ndim, axes in (
             ("images", images, torch.uint8, 4, "(N, C, H, W)"),
             ("labels", labels, torch.int64, 1, "(N,)"),
         ):
-            if not (isinstance(found, Tensor) and found.dtype == kind and found.ndim == ndim):
-                given = f"{list(found.shape)} of {found.dtype}" if hasattr(found, "shape") else ""
+            if not (isinstance(value, Tensor) and value.dtype == kind and value.ndim == ndim):
+                shape = f"{list(value.shape)} of {value.dtype}" if hasattr(value, "shape") else ""
                 raise DataError(
                     f"{self.source.name}: {name} must be a tensor {axes} of {kind}, "
-                    f"not {given or type(found).__name__}"
+                    f"not {shape or type(value).__name__}"
                 )
         count = len(self.classes)
         if not 0 <= int(labels.min()) <= int(labels.max()) < count:
@@ -259,12 +259,12 @@ class DataModule(Ranged, L.LightningDataModule):
         try:
             return images.to(device), labels.to(device)
         except (RuntimeError, AssertionError) as error:  # torch's, of a device that isn't there
-            told = str(error).splitlines()[0]
-            raise DataError(f"data.device={self.device}: cannot be used: {told}") from error
+            reason = str(error).splitlines()[0]
+            raise DataError(f"data.device={self.device}: cannot be used: {reason}") from error
 
-    def _counts(self, available: int, given: bool = False) -> tuple[int, int]:
-        """How many images validation, unless it is given, and training get of those available."""
-        val = 0 if given else count("val_size", self.val_size, available)
+    def _counts(self, available: int, own_validation: bool = False) -> tuple[int, int]:
+        """How many images are cut off for validation, unless the source has it, and trained on."""
+        val = 0 if own_validation else count("val_size", self.val_size, available)
         train = available - val
         if train < 1:
             raise ValueError(f"val_size={self.val_size} leaves nothing of {available} to train on")

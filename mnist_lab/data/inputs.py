@@ -98,8 +98,8 @@ def _pictures(paths: list[Path], names: list[str], others: list[Path], size: int
                 yield torch.tensor(places), torch.from_numpy(pictures).unsqueeze(1)
 
     # Names that are no Unicode can still be told apart in a table.
-    told = [name.encode("utf-8", "backslashreplace").decode() for name in names]
-    images = Images(_ahead(batches()), len(paths), told, others=others)
+    names = [name.encode("utf-8", "backslashreplace").decode() for name in names]
+    images = Images(_ahead(batches()), len(paths), names, others=others)
     return images
 
 

@@ -29,18 +29,19 @@ class _LocalSource(Source):
         self._splits[root] = self._load(root)
 
     def read(self, root: Path, split: Split) -> tuple[Tensor, Tensor]:
-        if root not in self._splits:  # prepared by another process
-            self.prepare(root, None)
-        return self._splits[root][split]
+        return self._loaded(root)[split]
 
     def validation(self, root: Path) -> tuple[Tensor, Tensor] | None:
-        if root not in self._splits:
+        return self._loaded(root).get("val")
+
+    def _loaded(self, root: Path) -> dict[str, tuple[Tensor, Tensor]]:
+        if root not in self._splits:  # prepared by another process
             self.prepare(root, None)
-        return self._splits[root].get("val")
+        return self._splits[root]
 
     @abstractmethod
     def _load(self, root: Path) -> dict[str, tuple[Tensor, Tensor]]:
-        """`train` and `test`, and `val` if there is such a split."""
+        """Images and labels of `train` and `test`, and of `val` if there is such a split."""
 
     def _divided(self, images: Tensor, labels: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
         """A part of the images, the same in every run, as test split."""
@@ -71,8 +72,8 @@ class KaggleSource(_LocalSource):
         labels, images, understood = read_table(path, len(self.classes))
         if understood:
             log.info("%s is read thus: %s", path, "; ".join(understood))
-        there = np.bincount(labels, minlength=len(self.classes))
-        if absent := [name for name, count in zip(self.classes, there, strict=True) if not count]:
+        absent = [name for label, name in enumerate(self.classes) if label not in labels]
+        if absent:
             log.info("%s: no images of %s", path, ", ".join(absent))
         return self._divided(torch.from_numpy(images).unsqueeze(1), torch.from_numpy(labels).long())
 
@@ -86,12 +87,12 @@ def _train_table(root: Path) -> Path:
         f".{kind}{packing}" for kind in ("csv", "tsv") for packing in ("", ".gz", ".bz2", ".zip")
     }
     forms |= {".zip", ".npy", ".npz"}
-    found = sorted(
-        each for each in root.iterdir() if each.name.lower().removeprefix("train") in forms
+    tables = sorted(
+        file for file in root.iterdir() if file.name.lower().removeprefix("train") in forms
     )
-    if len(found) > 1:
-        raise DataError(f"{root}: which of {', '.join(each.name for each in found)} is meant?")
-    return found[0] if found else path
+    if len(tables) > 1:
+        raise DataError(f"{root}: which of {', '.join(file.name for file in tables)} is meant?")
+    return tables[0] if tables else path
 
 
 class FolderSource(_LocalSource):
@@ -113,24 +114,24 @@ class FolderSource(_LocalSource):
 
     def _load(self, root: Path) -> dict[str, tuple[Tensor, Tensor]]:
         folders = split_folders(str(root))
-        read = {split: self._pictures(each) for split, each in folders.items()}
-        splits = read or {"train": self._pictures(root)}
+        splits = {name: self._pictures(folder) for name, folder in folders.items()}
+        splits = splits or {"train": self._pictures(root)}
         if "test" not in splits:
             splits |= self._divided(*splits["train"])
-        told = [
-            f"{split}: {len(splits[split][1])} pictures "
-            + (f"of {folders[split].name}" if split in folders else "kept of the others")
-            for split in ("train", "val", "test")
-            if split in splits
+        sizes = [
+            f"{name}: {len(splits[name][1])} pictures "
+            + (f"of {folders[name].name}" if name in folders else "kept of the others")
+            for name in ("train", "val", "test")
+            if name in splits
         ]
-        log.info("%s: %d classes; %s", root, len(self.classes), ", ".join(told))
+        log.info("%s: %d classes; %s", root, len(self.classes), ", ".join(sizes))
         return splits
 
     def _pictures(self, folder: Path) -> tuple[Tensor, Tensor]:
-        found = class_names(str(folder))
-        if found != self.classes:
+        classes = class_names(str(folder))
+        if classes != self.classes:
             raise DataError(
-                f"{folder}: the classes are {', '.join(found)}, not {', '.join(self.classes)}"
+                f"{folder}: the classes are {', '.join(classes)}, not {', '.join(self.classes)}"
             )
         paths: list[Path] = []
         labels: list[int] = []
@@ -143,7 +144,7 @@ class FolderSource(_LocalSource):
             paths += pictures
             labels += [label] * len(pictures)
         batches = list(read_pictures(paths, 1000))
-        faults = [fault for _, _, batch in batches for fault in batch]
+        faults = [fault for *_, of_batch in batches for fault in of_batch]
         if faults:
             more = f" (and {len(faults) - 1} more of {len(paths)})" if len(faults) > 1 else ""
             raise DataError(f"{faults[0]}{more}")

@@ -76,19 +76,21 @@ def _archive(file: io.BufferedReader, path: Path) -> zipfile.ZipFile:
 
 def _member(archive: zipfile.ZipFile, path: Path, wanted: str | None) -> zipfile.ZipInfo | None:
     """The file that is meant, None where all are arrays."""
-    found = [
+    entries = [
         entry
         for entry in archive.infolist()
         if not entry.is_dir() and not entry.filename.startswith(("__MACOSX/", "."))
     ]
-    for entry in found:
+    for entry in entries:
         name = entry.filename
         if entry.flag_bits & 1 or entry.compress_type not in _PLAIN:
             raise FileError(f"{path}: {name!r} in it is encrypted, or packed in another way")
-    if found and all(entry.filename.endswith(".npy") for entry in found):
+    if entries and all(entry.filename.endswith(".npy") for entry in entries):
         return None
-    meant = [entry for entry in found if len(found) == 1 or entry.filename == wanted]
+    meant = [entry for entry in entries if len(entries) == 1 or entry.filename == wanted]
     if len(meant) != 1:
-        names = first_few([entry.filename for entry in found])
-        raise FileError(f"{path}: holds {len(found)} files ({names}); unpack the one that is meant")
+        names = first_few([entry.filename for entry in entries])
+        raise FileError(
+            f"{path}: holds {len(entries)} files ({names}); unpack the one that is meant"
+        )
     return meant[0]

@@ -53,16 +53,16 @@ def pictures_in(folder: Path) -> tuple[list[Path], list[Path]]:
     def refuse(error: OSError) -> None:
         raise FileError(f"{error.filename}: {error.strerror}") from error
 
-    found: list[Path] = []
-    been: set[str] = set()
+    paths: list[Path] = []
+    visited: set[str] = set()
     for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         real = os.path.realpath(place)
-        folders[:] = [] if real in been else [x for x in folders if not x.startswith(".")]
-        if real not in been:  # links may lead around in circles
-            found += [Path(place, name) for name in names if not name.startswith(".")]
-        been.add(real)
+        folders[:] = [] if real in visited else [x for x in folders if not x.startswith(".")]
+        if real not in visited:  # links may lead around in circles
+            paths += [Path(place, name) for name in names if not name.startswith(".")]
+        visited.add(real)
     files = sorted(
-        (path for path in found if path.is_file() or not path.exists()),  # no pipe, no device
+        (path for path in paths if path.is_file() or not path.exists()),  # no pipe, no device
         key=lambda path: [_numeric(part) for part in path.relative_to(folder).parts],
     )
     pictures = [path for path in files if is_picture(path)]
@@ -93,11 +93,14 @@ def read_pictures(
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for start in range(0, len(paths), size):
-            found = dict(enumerate(pool.map(attempt, paths[start : start + size]), start))
-            good = {i: each for i, each in found.items() if not isinstance(each, FileError)}
-            faults = [each for each in found.values() if isinstance(each, FileError)]
-            pictures = np.stack(list(good.values())) if good else np.empty((0, 28, 28), np.uint8)
-            yield list(good), pictures, faults
+            places, pictures, faults = [], [np.empty((0, 28, 28), np.uint8)], []
+            for place, outcome in enumerate(pool.map(attempt, paths[start : start + size]), start):
+                if isinstance(outcome, FileError):
+                    faults.append(outcome)
+                else:
+                    places.append(place)
+                    pictures.append(outcome[None])
+            yield places, np.concatenate(pictures), faults
 
 
 def read_picture(path: Path) -> Bytes:

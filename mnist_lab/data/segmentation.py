@@ -48,7 +48,7 @@ def find_digit(grey: Pixels, ink: Pixels, floor: float) -> tuple[Mask, float]:
         shapes = _shapes(labels, grey, ink)
         for shape in shapes:
             likely = shape.score > (1.1 * best.score if best else _LEAST)
-            if likely and not any(_frames(shape, other) for other in shapes):
+            if likely and not any(_frames(shape, inner) for inner in shapes):
                 best, best_labels = shape, labels
         level *= 1.5
     if best is None or best_labels is None or _beside(best, best_labels, grey) < _ALL_AROUND:

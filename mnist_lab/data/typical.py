@@ -27,10 +27,10 @@ class Typical(NamedTuple):
         for part, of_part in zip(torch.split(images, 1000), torch.split(labels, 1000), strict=True):
             sums.index_add_(0, of_part, part.float())  # whole numbers: exact in any order
         means = (sums / counts.clamp(min=1).view(-1, 1, 1, 1)).round().byte()
-        found = torch.cat(
+        distances = torch.cat(
             [nearest(part, means[counts > 0]) for part in torch.split(images[:5000], 1000)]
         )
-        distance = float(found.mean()), float(found.std(correction=0))
+        distance = float(distances.mean()), float(distances.std(correction=0))
         return cls(means[counts > 0].cpu(), distance, int(images.max()))
 
 
