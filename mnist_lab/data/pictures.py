@@ -1,5 +1,6 @@
 """One's own pictures, of any size and colour, in MNIST's form."""
 
+import logging
 import os
 import re
 import warnings
@@ -16,6 +17,8 @@ from mnist_lab.data.idx import Bytes
 from mnist_lab.data.ink import Pixels, background, form, greyscale, ink_is_light, ink_on
 from mnist_lab.data.lines import without_lines
 from mnist_lab.data.segmentation import find_digit
+
+log = logging.getLogger(__name__)
 
 MAX_PIXELS = 50_000_000
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
@@ -107,7 +110,8 @@ def read_picture(path: Path) -> Bytes:
     """A picture `(28, 28)` in MNIST's form, light on dark.
 
     One of 28x28 with a black border, light ink and no transparency is taken as it is. In any
-    other the digit is found (`to_mnist`) and brought into MNIST's form (`ink.form`).
+    other the digit is found (`to_mnist`) and brought into MNIST's form (`ink.form`); where there
+    seem to be several, the log says so.
 
     Raises:
         FileError: no readable picture, one of more than 50 million pixels, or one in which no digit
@@ -132,13 +136,16 @@ def read_picture(path: Path) -> Bytes:
         if np.median(_border(grey)) < 32 and not 0 < grey.max() < 128:
             return np.asarray(grey.round(), np.uint8)
     try:
-        return to_mnist(_on_background(colours, opacity))
+        digit, alone = to_mnist(_on_background(colours, opacity))
     except ValueError as error:
         raise FileError(f"{path}: {error}") from None
+    if not alone:
+        log.warning("%s: more than one digit stands out; the likeliest is read", path)
+    return digit
 
 
-def to_mnist(pixels: Pixels) -> Bytes:
-    """The form `(28, 28)` of the digit in pixels `(H, W, C)` from 0 to 255.
+def to_mnist(pixels: Pixels) -> tuple[Bytes, bool]:
+    """The form `(28, 28)` of the digit in pixels `(H, W, C)` from 0 to 255; whether it is alone.
 
     Raises:
         ValueError: they are all of one colour, or no digit stands out among them.
@@ -160,7 +167,7 @@ def to_mnist(pixels: Pixels) -> Bytes:
     noise = 1.4826 * float(np.median(np.abs(ink - usual)))  # its deviation, were it normal
     floor = max(0.06, 4 * noise)
     ink = without_lines((ink - usual).clip(0), floor)
-    where, thickness = find_digit(grey, ink, floor)
+    where, thickness, alone = find_digit(grey, ink, floor)
     near = ndimage.binary_dilation(where, iterations=1 + round(thickness / 2))
     box = ndimage.find_objects(near.astype(int))[0]
     ink, where = np.where(near, ink, 0)[box], where[box]
@@ -174,7 +181,7 @@ def to_mnist(pixels: Pixels) -> Bytes:
     fringed, _ = ndimage.label(ink > 0.1)  # less is paper, and what JPEG leaves around lines
     ink[~np.isin(fringed, np.unique(fringed[where & (ink > 0.1)]))] = 0
     ink[ink < 0.1] = 0
-    return form(np.asarray(ink.clip(0, 1), np.float32))
+    return form(np.asarray(ink.clip(0, 1), np.float32)), alone
 
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's

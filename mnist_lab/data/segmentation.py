@@ -9,6 +9,7 @@ from mnist_lab.data.ink import Mask, Pixels, ink_on
 _AROUND = np.ones((3, 3))  # a pixel's eight neighbours
 _ALL_AROUND = 0.9  # of strokes it is 1, of an edge, which is dark on one side, 0.7 or less
 _LEAST = 0.1  # a score, below which no digit stands out
+_RIVAL = 0.5  # of the best score, from which another shape may be a digit, too
 
 Box = tuple[slice, slice]
 
@@ -25,8 +26,8 @@ class _Shape:
     score: float
 
 
-def find_digit(grey: Pixels, ink: Pixels, floor: float) -> tuple[Mask, float]:
-    """Where the digit is `(H, W)`, and how thick its strokes are, in pixels.
+def find_digit(grey: Pixels, ink: Pixels, floor: float) -> tuple[Mask, float, bool]:
+    """Where the digit is `(H, W)`, how thick its strokes are, in pixels, and whether it is alone.
 
     At rising levels the ink falls into more and more parts; the part that looks most like a digit
     at any level is it, with what lies close to it at that level.
@@ -41,7 +42,7 @@ def find_digit(grey: Pixels, ink: Pixels, floor: float) -> tuple[Mask, float]:
     """
     from scipy import ndimage
 
-    best, best_labels = None, None
+    best, best_labels, best_shapes = None, None, []
     level, deepest = floor, 0.8 * float(ink.max())
     while level < deepest:
         labels, _ = ndimage.label(ink > level, _AROUND)
@@ -49,11 +50,13 @@ def find_digit(grey: Pixels, ink: Pixels, floor: float) -> tuple[Mask, float]:
         for shape in shapes:
             likely = shape.score > (1.1 * best.score if best else _LEAST)
             if likely and not any(_frames(shape, inner) for inner in shapes):
-                best, best_labels = shape, labels
+                best, best_labels, best_shapes = shape, labels, shapes
         level *= 1.5
     if best is None or best_labels is None or _beside(best, best_labels, grey) < _ALL_AROUND:
         raise ValueError("a picture in which no digit stands out")
-    return _with_parts(best, best_labels, ink), best.thickness
+    where = _with_parts(best, best_labels, ink)
+    alone = not any(_rivals(shape, best, best_labels, where, grey) for shape in best_shapes)
+    return where, best.thickness, alone
 
 
 def _shapes(labels: np.ndarray, grey: Pixels, ink: Pixels) -> list[_Shape]:
@@ -138,6 +141,18 @@ def _frames(frame: _Shape, shape: _Shape) -> bool:
 
 def _surrounds(outer: Box, inner: Box) -> bool:
     return all(a.start < b.start and b.stop < a.stop for a, b in zip(outer, inner, strict=True))
+
+
+def _rivals(shape: _Shape, best: _Shape, labels: np.ndarray, where: Mask, grey: Pixels) -> bool:
+    """Whether a shape looks nearly as much like a digit as the best one, and is no part of it."""
+    return (
+        shape.score > _RIVAL * best.score
+        and shape.size > 0.5 * best.size
+        and not where[shape.box][labels[shape.box] == shape.label].any()
+        and not _surrounds(shape.box, best.box)
+        and not _surrounds(best.box, shape.box)
+        and _beside(shape, labels, grey) >= _ALL_AROUND
+    )
 
 
 def _with_parts(best: _Shape, labels: np.ndarray, ink: Pixels) -> Mask:

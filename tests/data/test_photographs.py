@@ -81,6 +81,20 @@ def test_where_no_digit_stands_out_none_is_guessed(page, tmp_path):
         read_picture(tmp_path / "x.jpg")
 
 
+def test_a_second_digit_is_told(tmp_path, caplog):
+    page = sheet()
+    page[60:240, 90:110] -= 150
+    Image.fromarray(page.clip(0, 255).astype(np.uint8)).save(tmp_path / "one.png")
+    page[60:240, 280:300] -= 150
+    page[60:80, 240:300] -= 100
+    Image.fromarray(page.clip(0, 255).astype(np.uint8)).save(tmp_path / "two.png")
+    read_picture(tmp_path / "one.png")
+    assert not caplog.messages
+    read_picture(tmp_path / "two.png")
+    (message,) = caplog.messages
+    assert message.startswith(f"{tmp_path / 'two.png'}: more than one digit stands out")
+
+
 @pytest.mark.parametrize("size", [(384, 4), (1, 300), (9, 1)])
 def test_a_strip_is_no_page_either(size, tmp_path):
     pixels = np.full(size, 255, np.uint8)
