@@ -63,7 +63,7 @@ class Ours:
         trainer: L.Trainer = built["trainer"]
         trainer.callbacks += [HandOver(), clock := EpochSeconds()]
         trainer.strategy.checkpoint_io = CheckpointIO()
-        lean(trainer, built["model"])
+        lean(trainer)
         trainer.fit(built["model"], datamodule=self.data)
         return clock.seconds
 

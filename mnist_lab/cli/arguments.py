@@ -3,6 +3,7 @@
 Imports nothing heavy, unless a setting is looked up in a class.
 """
 
+import difflib
 import itertools
 import os
 import re
@@ -23,6 +24,10 @@ from mnist_lab.settings.signatures import ConfigError, hint, settings_of
 
 _LISTS = {"checkpoint", "runs"}  # which may be several paths, [PATH,PATH]
 _SWEEP = {"-m", "--multirun"}
+# From here on, as difflib measures it, a name is taken for a mistyped one of those that the YAML
+# lists, before a class is asked, whose import takes long. No setting of a class that `conf/` names
+# is as near to another; where one of your own is, a + sets it.
+_MISTYPED = 0.85
 # Groups whose files set something of those that describe an object.
 _OVER_OTHERS = ("experiment", "study", "search", "arm")
 
@@ -106,6 +111,9 @@ def add(error: Exception) -> bool:
     target = typed[-1] if typed and not sweep else OmegaConf.select(node, "_target_")
     if target is None and not sweep:
         return False
+    listed = [str(each) for each in node]
+    if difflib.get_close_matches(name, listed, n=1, cutoff=_MISTYPED):
+        raise ConfigError(f"{key}: no such setting{hint(name, listed)}")
     known = [] if target is None else settings_of(target, group)
     if known is None:  # a list by names, say: a new one is added with a + of the user's
         return False

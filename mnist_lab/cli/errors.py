@@ -51,8 +51,11 @@ def told(error: Exception) -> str:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
         return f"{group}={name}: no such choice{hint(name, error.options)}"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.parent_node is not None:
-        known = [str(key) for key in cause.parent_node]
-        return f"{cause.full_key}: no such setting{hint(str(cause.key), known)}"
+        key, known = str(cause.full_key), [str(key) for key in cause.parent_node]
+        named = key.startswith(("trainer.callbacks.", "trainer.logger."))
+        if named and any(each.startswith((f"{key}={{", f"{key}._target_=")) for each in sys.argv):
+            return f"{key}: there is none yet; a new one is set with a +, +{key}=..."
+        return f"{key}: no such setting{hint(str(cause.key), known)}"
     if str(error).startswith("Error merging override ") and "ListConfig" in str(cause):
         key, _, value = (
             str(error).removeprefix("Error merging override ").lstrip("+").partition("=")

@@ -110,14 +110,6 @@ class Classifier(Ranged, Preprocessing):
         self.trained_on: dict[str, Any] = {"data": None, "typical": None}
         """What its checkpoints say of its training images."""
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        # The Trainer notes the hook it is in forty times a step; a module's way of setting an
-        # attribute asks each time whether it is a parameter.
-        if name == "_current_fx_name":
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
-
     def forward(self, images: Tensor) -> Tensor:
         """Logits `(N, K)` of images `(N, C, H, W)`: uint8, or floats from 0 to 1."""
         logits: Tensor = self.network(self.preprocess(images))

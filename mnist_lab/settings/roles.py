@@ -3,6 +3,7 @@
 Imports nothing heavy.
 """
 
+import difflib
 import typing
 from collections.abc import Mapping
 from enum import Flag, auto
@@ -180,10 +181,11 @@ def mode_of(monitor: str, mode: str | None = None) -> Mode:
     """
     known = MODES.get(str(monitor).removeprefix("val/"))
     if known is None and mode is None:
-        raise ConfigError(
-            f"monitor={monitor}: no such metric{hint(str(monitor), [f'val/{n}' for n in MODES])} "
-            "(of one of your own mode=min or mode=max must say which is better)"
-        )
+        names = [f"val/{name}" for name in MODES]
+        own = "of a metric of your own mode=min or mode=max must say which is better"
+        if difflib.get_close_matches(str(monitor), names):
+            raise ConfigError(f"monitor={monitor}: no such metric{hint(monitor, names)} ({own})")
+        raise ConfigError(f"monitor={monitor}: {own}")
     if known is not None and mode not in (None, known):
         better = "less" if known == "min" else "more"
         raise ConfigError(f"mode={mode}: of {monitor} {better} is better, and its name says so")

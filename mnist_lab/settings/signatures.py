@@ -7,6 +7,7 @@ import difflib
 import inspect
 import json
 import logging
+import sys
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -230,7 +231,12 @@ def locate(dotted: str, key: str) -> Callable[..., Any]:
         target = get_object(dotted)
     except Exception as error:  # whatever importing that module raises
         reason = " ".join(str(error).splitlines()[:2])
-        raise ConfigError(f"{key}._target_={dotted}: cannot be imported: {reason}") from error
+        home, _, name = dotted.rpartition(".")
+        nearest = difflib.get_close_matches(name, dir(sys.modules.get(home)), n=1)
+        remedy = f"; did you mean {home}.{nearest[0]}?" if home in sys.modules and nearest else ""
+        raise ConfigError(
+            f"{key}._target_={dotted}: cannot be imported: {reason}{remedy}"
+        ) from error
     if not callable(target):
         raise ConfigError(f"{key}._target_={dotted}: is not a class or function")
     return typing.cast(Callable[..., Any], target)

@@ -91,7 +91,7 @@ def begin(
     validates = facts.validates and is_overridden("validation_step", model)
     if not validates or trainer.limit_val_batches == 0:
         _train_without_validation(trainer)
-    lean(trainer, model)
+    lean(trainer)
     return None if plain is None else fingerprint(plain, facts.incidental)
 
 

@@ -60,6 +60,8 @@ def train_configured(
             "sweep again; use trainer.devices=1 with hydra/launcher=joblib, which runs jobs side "
             "by side, or start the runs one by one"
         )
+    if trainer.world_size >= 2**31:
+        raise LabError(f"trainer.num_nodes={trainer.num_nodes}: more than there are numbers for")
     if not resume and processes.rank() == 0 and not trainer.fast_dev_run:
         run_folder.refuse_others(folder, plain, Facts.of(built["data"]).incidental)
     for line in notes:

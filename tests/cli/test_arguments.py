@@ -148,6 +148,10 @@ def test_what_a_class_has_is_set_without_a_plus(arguments, key, value, lab_train
         (["trainer.callbacks.early_stoping=null"],
          "trainer.callbacks.early_stoping: no such setting; did you mean early_stopping?"),
         (["augment.degrees=3"], "augment.degrees: no such setting"),
+        (["trainer.callbacks.rate={_target_:lightning.pytorch.callbacks.LearningRateMonitor}"],
+         "trainer.callbacks.rate: there is none yet; a new one is set with a +"),
+        (["optimizer.foreach=false", "optimizer._target_=torch.optim.Adamaxx"],
+         "optimizer._target_=torch.optim.Adamaxx: cannot be imported: "),
         (["+model=mlp"], "+model=mlp: is chosen without a +, model=mlp"),
         (["++model=mlp"], "++model=mlp: is chosen without a +, model=mlp"),
         (["+experiment=bn_cnn"], "+experiment=bn_cnn: is chosen without a +, experiment=bn_cnn"),
@@ -158,6 +162,12 @@ def test_what_it_lacks_is_refused(arguments, told, lab_train):
     assert called.status == 1
     assert called.err.startswith(told)
     assert len(called.err.splitlines()) == 1
+
+
+def test_a_class_that_is_mistyped_and_a_setting_are_told_what_was_meant(lab_train, heavy_imports):
+    called = lab_train("optimizer.foreach=false", "optimizer._target_=torch.optim.Adamaxx")
+    assert called.err.strip().endswith("did you mean torch.optim.Adamax?")
+    assert heavy_imports("mnist_lab.train", "model.imge_size=32") == set()  # the YAML decides
 
 
 QUICK = ["-m", "data=digits", "trainer.fast_dev_run=true", "sweep=s"]
