@@ -16,9 +16,6 @@ class LabError(Exception):
         return line.encode("utf-8", "backslashreplace").decode()
 
 
-FileOrSettingError = LabError  # as it was called
-
-
 class Diverged(LabError):
     """Training whose loss or weights are no longer finite."""
 

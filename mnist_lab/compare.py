@@ -38,7 +38,7 @@ def _compare(runs: list[str], output: str | None) -> None:
     finished, left_out = gather.read(folders)
     if not finished:
         first = left_out[0]
-        raise gather.ComparisonError(
+        raise LabError(
             f"runs={','.join(runs)}: none of {len(left_out)} runs can be compared; "
             f"{first.folder}: {first.reason}"
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mnist_lab import FileOrSettingError
+from mnist_lab import LabError
 from mnist_lab.runs import folder
 from mnist_lab.runs.result import Result
 from mnist_lab.settings.identity import influential
@@ -23,10 +23,6 @@ COMPARABLE = [tuple(key.split(".")) for key in keys(Role.DATA)]
 """What images are validated and tested on: values of different ones are never put together."""
 
 _MAX = 1e12  # of any value that is averaged
-
-
-class ComparisonError(FileOrSettingError):
-    """Runs that cannot be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +71,7 @@ def find(runs: Sequence[str]) -> list[Path]:
     """The folders of all runs in and below these folders, or what these patterns match.
 
     Raises:
-        ComparisonError: there is no such folder, or no run below it.
+        LabError: there is no such folder, or no run below it.
     """
     paths: list[Path] = []
     for text in runs:
@@ -83,7 +79,7 @@ def find(runs: Sequence[str]) -> list[Path]:
         below = [Path(os.path.normpath(run)) for root in matching for run in _below(root)]
         if not below:
             known = "there is no run in or below it (no config.yaml, no result.json)"
-            raise ComparisonError(f"runs={text}: {known if matching else 'no such folder'}")
+            raise LabError(f"runs={text}: {known if matching else 'no such folder'}")
         paths += below
     return sorted({path.resolve(): path for path in reversed(paths)}.values())
 
@@ -100,7 +96,7 @@ def _below(root: str) -> Iterator[str]:
 
 
 def _unreadable(error: OSError) -> None:
-    raise ComparisonError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    raise LabError(f"{error.filename}: cannot be read: {error.strerror}") from error
 
 
 def read(folders: Iterable[Path]) -> tuple[list[Run], list[LeftOut]]:
@@ -134,7 +130,7 @@ def _read(path: Path) -> Run | LeftOut:
         if result.status == "diverged":
             return LeftOut(path, f"diverged: {result.reason}", setup)
         return _run(path, plain, result, seed, setup, comparable)
-    except (FileOrSettingError, OSError) as error:
+    except (LabError, OSError) as error:
         reason = f"damaged: {error}".replace(f"{path}: ", "").replace(f"{path}/", "")
         return LeftOut(path, reason, setup)
 
@@ -144,7 +140,7 @@ def _split(plain: dict[str, Any]) -> tuple[int, str, str]:
     settings = influential(plain)
     seed = settings.pop("seed", None)
     if type(seed) is not int or not 0 <= seed < 2**32:
-        raise ComparisonError(f"config.yaml: seed={seed}: not a seed")
+        raise LabError(f"config.yaml: seed={seed}: not a seed")
     if settings["data"].get("seed") == seed:
         del settings["data"]["seed"]
     tested = [settings[group].get(key) for group, key in COMPARABLE]
@@ -159,20 +155,20 @@ def _run(
         quantity = "accuracy"  # of a value that results of earlier versions don't hold
     val, test = (result.metrics.get(f"{split}/{quantity}") for split in ("val", "test"))
     if plain["data"].get("val_size") != 0 and val is None:
-        raise ComparisonError(f"result.json: has no val/{quantity}")
+        raise LabError(f"result.json: has no val/{quantity}")
     seconds = result.seconds.fit
     if seconds is None:
-        raise ComparisonError("result.json: has no seconds.fit")
+        raise LabError("result.json: has no seconds.fit")
     if result.epochs == 0:
-        raise ComparisonError("result.json: epochs: none")
+        raise LabError("result.json: epochs: none")
     own = quantity not in MODES  # a metric that need not be logged of the test
     if (test is None) != (result.per_class is None) and not (own and test is None):
         lacking = f"test/{quantity}" if test is None else "per_class"
-        raise ComparisonError(f"result.json: has no {lacking}")
+        raise LabError(f"result.json: has no {lacking}")
     if test is None and val is None:
-        raise ComparisonError(f"result.json: has neither val/{quantity} nor test/{quantity}")
+        raise LabError(f"result.json: has neither val/{quantity} nor test/{quantity}")
     if not all(math.isfinite(x) and abs(x) < _MAX for x in (test or 0.0, seconds, val or 0.0)):
-        raise ComparisonError(f"result.json: {quantity} or seconds.fit is no finite number")
+        raise LabError(f"result.json: {quantity} or seconds.fit is no finite number")
     per_class = result.per_class or {}
     return Run(
         folder=path,

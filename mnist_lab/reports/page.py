@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mnist_lab import LabError
 from mnist_lab.runs import folder as run_folder
 from mnist_lab.runs.result import Result
 from mnist_lab.settings.changes import changed
@@ -109,11 +110,11 @@ def write_report(folder: Path, result: Result | None = None) -> None:
         result: what `result.json` will hold, where it isn't written yet.
 
     Raises:
-        FolderError: no result, or a file of the folder cannot be read.
+        LabError: no result, or a file of the folder cannot be read.
     """
     result = Result.read(folder) if result is None else result
     if result is None:
-        raise run_folder.FolderError(f"{folder}: there is no finished run here (no result.json)")
+        raise LabError(f"{folder}: there is no finished run here (no result.json)")
     metrics, git = result.metrics, result.git
     epochs = "epoch" if result.epochs == 1 else "epochs"
     best = "-" if result.best_epoch is None else str(result.best_epoch + 1)

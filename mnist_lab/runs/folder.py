@@ -29,24 +29,20 @@ _WRITTEN = ("result.json", "metrics.csv", "predictions.csv", "per_class.csv", "r
             "figures", "checkpoints")  # fmt: skip
 
 
-class FolderError(LabError):
-    """A run's folder that cannot be used as asked."""
-
-
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[None]:
     """Keep every other process out of the folder.
 
     Raises:
-        FolderError: another process is using it.
+        LabError: another process is using it.
     """
     lock = FileLock(folder / ".lock", timeout=0)
     try:
         lock.acquire()
     except Timeout:
-        raise FolderError(f"{folder}: another process is running in this folder") from None
+        raise LabError(f"{folder}: another process is running in this folder") from None
     except OSError as error:
-        raise FolderError(f"{folder}: cannot be used: {error}") from error
+        raise LabError(f"{folder}: cannot be used: {error}") from error
     try:
         for place in (folder, folder / "checkpoints"):
             for path in left_behind(place) if place.is_dir() else ():
@@ -60,38 +56,38 @@ def read_config(folder: Path) -> dict[str, Any]:
     """What `config.yaml` says: plain data, nothing of it resolved or instantiated.
 
     Raises:
-        FolderError: no such file, or it isn't a configuration.
+        LabError: no such file, or it isn't a configuration.
     """
     path = folder / "config.yaml"
     try:
         if path.stat().st_size > MAX_CONFIG_BYTES:
-            raise FolderError(f"{path}: larger than any configuration")
+            raise LabError(f"{path}: larger than any configuration")
         text = path.read_text(encoding="utf-8")
         depth = 0
         for event in yaml.parse(text, Loader=_Loader):  # before anything of it is built
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
             if depth > MAX_DEPTH:
-                raise FolderError(f"{path}: nested too deeply")
+                raise LabError(f"{path}: nested too deeply")
             # An alias would let a few lines stand for a structure of any size.
             if isinstance(event, yaml.AliasEvent):
-                raise FolderError(f"{path}: contains YAML aliases")
+                raise LabError(f"{path}: contains YAML aliases")
         content = yaml.load(text, Loader=_Loader)
         plain = json.dumps(content)  # no dates, sets or bytes: nothing but what we write
         # Resolved when it was written, but for the folder: what is left would run a resolver.
         if "${" in plain.replace("${folder}", ""):
-            raise FolderError(f"{path}: contains an interpolation")
+            raise LabError(f"{path}: contains an interpolation")
         content = json.loads(plain)  # every key a text
     except FileNotFoundError:
-        raise FolderError(f"{folder}: there is no run here (no config.yaml)") from None
-    except FolderError:
+        raise LabError(f"{folder}: there is no run here (no config.yaml)") from None
+    except LabError:
         raise
     except Exception as error:  # whatever the YAML reader makes of a text that isn't YAML
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FolderError(f"{path}: cannot be read: {reason}") from error
+        raise LabError(f"{path}: cannot be read: {reason}") from error
     groups = ("data", "model", "trainer")
     if not (isinstance(content, dict) and all(isinstance(content.get(g), dict) for g in groups)):
-        raise FolderError(f"{path}: not the configuration of a run")
+        raise LabError(f"{path}: not the configuration of a run")
     content.pop("defaults", None)  # not of the run, but of repeating it
     return present(content)
 
@@ -113,24 +109,24 @@ def refuse_others(
         incidental: as `identity.influential` takes it.
 
     Raises:
-        FolderError: the folder is that of another run, or holds files that a run would replace.
+        LabError: the folder is that of another run, or holds files that a run would replace.
     """
     if not (folder / "config.yaml").exists():
         for name in filter(lambda name: (folder / name).exists(), _WRITTEN):
-            raise FolderError(f"{folder}: holds something that is no run: {name}")
+            raise LabError(f"{folder}: holds something that is no run: {name}")
         return
     before = read_config(folder)
     one, other = (influential(each, incidental) for each in (before, plain))
     if one != other:
         keys = ", ".join(_differing(one, other)[:3])
-        raise FolderError(f"{folder}: holds a run with other settings: {keys}")
+        raise LabError(f"{folder}: holds a run with other settings: {keys}")
 
 
 def begin(folder: Path, plain: Mapping[str, Any]) -> None:
     """Write `config.yaml`: from here on the folder is this run's; a result of fewer epochs goes.
 
     Raises:
-        FolderError: it cannot be written.
+        LabError: it cannot be written.
     """
     try:
         (folder / "result.json").unlink(missing_ok=True)
@@ -138,7 +134,7 @@ def begin(folder: Path, plain: Mapping[str, Any]) -> None:
             # By the defaults it composes as it stands: `--config-dir FOLDER --config-name config`.
             yaml.safe_dump({"defaults": ["door", "_self_"], **plain}, file, sort_keys=False)
     except OSError as error:
-        raise FolderError(f"{folder}: cannot be written to: {error}") from error
+        raise LabError(f"{folder}: cannot be written to: {error}") from error
 
 
 def continued(
@@ -150,7 +146,7 @@ def continued(
         trust: as `vouch` takes it; None where what it names has been built already.
 
     Raises:
-        FolderError: a change that cannot be made, or no run to continue.
+        LabError: a change that cannot be made, or no run to continue.
         ConfigError: it names what no run is built from.
     """
     plain = read_config(folder)
@@ -161,7 +157,7 @@ def continued(
     changeable = roles.keys(Role.CHANGEABLE)
     for key, value in changes.items():
         if key not in changeable:
-            raise FolderError(
+            raise LabError(
                 f"{key}: cannot be set beside resume={folder}, which has its own settings; "
                 f"only these can: {', '.join(sorted(changeable))}"
             )
@@ -172,16 +168,16 @@ def continued(
         if key == "checkpoint_every_n_steps":
             last = (trainer.get("callbacks") or {}).get("last")
             if not isinstance(last, dict):
-                raise FolderError(f"{key}: the run in {folder} writes no last.ckpt")
+                raise LabError(f"{key}: the run in {folder} writes no last.ckpt")
             last["every_n_steps"] = value
     wanted = trainer.get("max_epochs")
     if wanted != epochs:
         if not (isinstance(wanted, int) and isinstance(epochs, int) and wanted > epochs):
-            raise FolderError(f"trainer.max_epochs={wanted}: can only grow, from {epochs}")
+            raise LabError(f"trainer.max_epochs={wanted}: can only grow, from {epochs}")
         scheduler = plain.get("scheduler")
         schedule = scheduler.get("_target_") if isinstance(scheduler, dict) else None
         if schedule and getattr(locate(schedule, "scheduler"), "bound_to_length", False):
-            raise FolderError(
+            raise LabError(
                 f"trainer.max_epochs={wanted}: {schedule} was laid out for {epochs} epochs"
             )
     return plain

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mnist_lab import FileOrSettingError
+from mnist_lab import LabError
 from mnist_lab.data.typical import nearest
 from mnist_lab.runs.trained import Trained
 
@@ -46,7 +46,7 @@ class Remedies:
             What is odd about them, if anything.
 
         Raises:
-            FileOrSettingError: they are not such images, but would be with one of these settings.
+            LabError: they are not such images, but would be with one of these settings.
         """
         brightest = int(images.max())
         if trained.typical is None:
@@ -91,8 +91,8 @@ class Remedies:
             raise _refusal(what, "scale", f"{255 / brightest:.4g}", told)
 
 
-def _refusal(what: str, key: str, remedy: str, told: str) -> FileOrSettingError:
-    return FileOrSettingError(
+def _refusal(what: str, key: str, remedy: str, told: str) -> LabError:
+    return LabError(
         f"{what}: images unlike those that the network was trained on: {told}; {key}={remedy} puts "
         f"that right, {key}={1 if key == 'scale' else 'false'} takes them as they are"
     )

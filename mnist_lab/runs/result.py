@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mnist_lab.runs.folder import FolderError
+from mnist_lab import LabError
 from mnist_lab.system.files import whole
 
 MAX_BYTES = 1 << 22
@@ -96,23 +96,23 @@ class Result(_Stored):
         """That of the run in this folder, or None while there is none.
 
         Raises:
-            FolderError: `result.json` isn't one.
+            LabError: `result.json` isn't one.
         """
         path = folder / "result.json"
         try:
             if path.stat().st_size > MAX_BYTES:
-                raise FolderError(f"{path}: larger than any result")
+                raise LabError(f"{path}: larger than any result")
             return cls.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise FolderError(f"{path}: cannot be read: {error}") from error
+            raise LabError(f"{path}: cannot be read: {error}") from error
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             if first["type"] == "json_invalid":
-                raise FolderError(f"{path}: cannot be read: {first['msg']}") from error
+                raise LabError(f"{path}: cannot be read: {first['msg']}") from error
             key = ".".join(map(str, first["loc"]))
-            raise FolderError(f"{path}: {key}: {first['msg']}: not the result of a run") from error
+            raise LabError(f"{path}: {key}: {first['msg']}: not the result of a run") from error
 
     def write(self, folder: Path) -> None:
         """As `result.json`, last and whole: it says that the run is finished."""

@@ -2,8 +2,8 @@
 
 import pytest
 
+from mnist_lab import LabError
 from mnist_lab.comparison import gather
-from mnist_lab.comparison.gather import ComparisonError
 from mnist_lab.comparison.groups import arrange
 
 
@@ -26,14 +26,14 @@ def test_patterns_and_folders_find_each_run_once(write_run, below):
 
 @pytest.mark.parametrize("missing", ["nowhere", "no*where"])
 def test_folders_that_are_not_there(missing, tmp_path):
-    with pytest.raises(ComparisonError, match="no such folder"):
+    with pytest.raises(LabError, match="no such folder"):
         gather.find([str(tmp_path / missing)])
 
 
 def test_a_foreign_folder_is_refused_by_name(tmp_path, write_run, below):
     write_run("a")
     (tmp_path / "photos").mkdir()
-    with pytest.raises(ComparisonError, match="photos: there is no run in or below it"):
+    with pytest.raises(LabError, match="photos: there is no run in or below it"):
         gather.find([str(below), str(tmp_path / "photos")])
 
 

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 from torchvision.transforms import Resize
 
-from mnist_lab import FileOrSettingError
+from mnist_lab import LabError
 from mnist_lab.data import DataModule, Source, TensorLoader
 from mnist_lab.models import MLP, Classifier, schedules
 from mnist_lab.training.handover import HandOver
@@ -87,7 +87,7 @@ def test_images_are_normalised_channel_by_channel():
 def test_images_of_other_channels_are_refused(channels, given):
     model = MLP(hidden=[4], in_channels=channels)
     told = f"model.in_channels={channels}: the images have {given}"
-    with pytest.raises(FileOrSettingError, match=told):
+    with pytest.raises(LabError, match=told):
         model(noise(2, given, 28, 28))
 
 
@@ -115,9 +115,7 @@ def test_padding_puts_the_image_in_the_middle_of_zeros_before_normalising(size, 
 @pytest.mark.parametrize("shape", [(28, 20), (20, 28), (28, 28)])
 def test_padding_cannot_shrink(shape):
     model = MLP(hidden=[4], image_size=27, resize="pad")
-    with pytest.raises(
-        FileOrSettingError, match=r"model.resize=pad: cannot shrink images to \(27, 27\)"
-    ):
+    with pytest.raises(LabError, match=r"model.resize=pad: cannot shrink images to \(27, 27\)"):
         model(noise(1, 1, *shape))
 
 
@@ -145,7 +143,7 @@ class Flat(Source):
 def test_flat_images_cannot_be_normalised():
     trainer = make_trainer(max_epochs=1)
     message = "model.normalize=train: all training images are one flat"
-    with pytest.raises(FileOrSettingError, match=message):
+    with pytest.raises(LabError, match=message):
         trainer.fit(MLP(hidden=[4], num_classes=2), DataModule(Flat(), val_size=0))
 
 

@@ -10,7 +10,6 @@ import torch
 from mnist_lab import LabError, models
 from mnist_lab.models import checkpoint
 from mnist_lab.runs import folder
-from mnist_lab.runs.folder import FolderError
 from mnist_lab.runs.result import Result
 from tests.reliability.hostile import (
     ALLOWED_MEGABYTES,
@@ -174,7 +173,7 @@ def test_what_is_no_configuration_is_refused_quickly(text, tmp_path, trace):
     data = text if isinstance(text, bytes) else text.replace("{trace}", str(trace)).encode()
     (tmp_path / "config.yaml").write_bytes(data)
     outcome = apart(folder.read_config, tmp_path, seconds=3)
-    assert outcome.told.startswith(f"FolderError: {tmp_path / 'config.yaml'}: ")
+    assert outcome.told.startswith(f"LabError: {tmp_path / 'config.yaml'}: ")
     assert len(outcome.told.splitlines()) == 1
     assert outcome.megabytes < ALLOWED_MEGABYTES
     assert outcome.seconds < 2
@@ -182,10 +181,10 @@ def test_what_is_no_configuration_is_refused_quickly(text, tmp_path, trace):
 
 
 def test_a_missing_configuration_is_named(tmp_path):
-    with pytest.raises(FolderError, match="there is no run here"):
+    with pytest.raises(LabError, match="there is no run here"):
         folder.read_config(tmp_path)
     (tmp_path / "config.yaml").mkdir()
-    with pytest.raises(FolderError, match="cannot be read"):
+    with pytest.raises(LabError, match="cannot be read"):
         folder.read_config(tmp_path)
 
 
@@ -209,7 +208,7 @@ RESULTS = {
 @pytest.mark.parametrize("data", RESULTS.values(), ids=RESULTS.keys())
 def test_a_damaged_result_is_refused(data, tmp_path):
     (tmp_path / "result.json").write_bytes(data)
-    with pytest.raises(FolderError, match=r"result\.json: ") as caught:
+    with pytest.raises(LabError, match=r"result\.json: ") as caught:
         Result.read(tmp_path)
     assert len(str(caught.value).splitlines()) == 1
 

@@ -11,11 +11,11 @@ import pytest
 import yaml
 from PIL import Image
 
+from mnist_lab import LabError
 from mnist_lab.data import DataModule, Digits
 from mnist_lab.models import LeNet
 from mnist_lab.reports import figures, gallery
 from mnist_lab.reports.page import write_report
-from mnist_lab.runs.folder import FolderError
 from mnist_lab.training import run
 from mnist_lab.training.trainer import default_trainer
 
@@ -149,10 +149,10 @@ def test_large_figures_are_made_small_enough(copy):
 
 
 def test_a_folder_without_a_result_is_refused(tmp_path, copy):
-    with pytest.raises(FolderError, match="no finished run"):
+    with pytest.raises(LabError, match="no finished run"):
         write_report(tmp_path / "empty")
     (copy / "result.json").write_text('{"status": "completed", "metrics": {}}')
-    with pytest.raises(FolderError, match="not the result of a run"):
+    with pytest.raises(LabError, match="not the result of a run"):
         write_report(copy)
     assert not (copy / "report.html").exists()
 

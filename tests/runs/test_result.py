@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mnist_lab.runs.folder import FolderError
+from mnist_lab import LabError
 from mnist_lab.runs.result import ClassScores, Commit, Result, Seconds
 
 RESULT = Result(
@@ -62,7 +62,7 @@ def test_keys_that_others_lack_or_add_are_no_matter(tmp_path, write_run):
      ("metrics", {"val/loss": "0.1"}), ("per_class", {"3": {"recall": 1.5, "support": 1}})],
 )  # fmt: skip
 def test_values_of_another_kind_are_refused_by_key(key, value, write_run):
-    with pytest.raises(FolderError, match=rf"result\.json: {key}.*not the result of a run"):
+    with pytest.raises(LabError, match=rf"result\.json: {key}.*not the result of a run"):
         Result.read(write_run("a", result={key: value}))
 
 
