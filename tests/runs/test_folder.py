@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mnist_lab import LabError
 from mnist_lab.models.schedules import bound_to_length
-from mnist_lab.runs.folder import FolderError, continued
+from mnist_lab.runs.folder import continued
 from mnist_lab.settings.signatures import ConfigError
 
 
@@ -33,7 +34,7 @@ def test_epochs_may_grow(name, tmp_path):
     folder = stored(tmp_path, f"mnist_lab.models.schedules.{name}")
     assert continued(folder, {"trainer.max_epochs": 9}, [])["trainer"]["max_epochs"] == 9
     for fewer in (3, None, "x"):
-        with pytest.raises(FolderError, match="can only grow, from 4"):
+        with pytest.raises(LabError, match="can only grow, from 4"):
             continued(folder, {"trainer.max_epochs": fewer}, [])
 
 
@@ -46,7 +47,7 @@ def test_a_schedule_says_that_it_was_laid_out_for_a_length(schedule, tmp_path):
     folder = stored(tmp_path, schedule)
     trust = [__name__.rpartition(".")[0]]
     assert continued(folder, {"data.root": "there"}, trust)["data"]["root"] == "there"
-    with pytest.raises(FolderError, match=f"max_epochs=9: {schedule} was laid out for 4 epochs"):
+    with pytest.raises(LabError, match=f"max_epochs=9: {schedule} was laid out for 4 epochs"):
         continued(folder, {"trainer.max_epochs": 9}, trust)
 
 
@@ -59,5 +60,5 @@ def test_nothing_of_a_folder_is_imported_before_somebody_vouches_for_it(tmp_path
 
 def test_what_must_not_change_is_refused_by_name(tmp_path):
     folder = stored(tmp_path, "mnist_lab.models.schedules.constant")
-    with pytest.raises(FolderError, match="seed: cannot be set beside resume"):
+    with pytest.raises(LabError, match="seed: cannot be set beside resume"):
         continued(folder, {"seed": 3}, [])
