@@ -68,6 +68,8 @@ def _run(cfg: DictConfig, gpu: int | None) -> tuple["Result", str]:
             plain = run_folder.continued(folder, folders.changes(cfg), tuple(cfg.trust))
         else:
             notes = signatures.leave_out(cfg, as_typed(hydra_config.overrides.task))
+            for key in OmegaConf.missing_keys(cfg):
+                raise LabError(f"{key}: a value is missing")
             plain = to_plain(cfg)
         from mnist_lab.training.configured import train_configured
 
