@@ -11,8 +11,10 @@ import time
 import pytest
 
 from mnist_lab import models
+from tests.commands import runs
 
-MLP = ["-m", "data=digits", "model=mlp", "model.hidden=[16]", "trainer.max_epochs=2"]
+MLP = ["-m", "data=digits", "model=mlp", "model.hidden=[16]", "trainer.max_epochs=2",
+       *(f"trainer.callbacks.{name}=null" for name in runs.NOT_DRAWN)]  # fmt: skip
 QUICK = [*MLP, "trainer.accelerator=cpu", "sweep=s"]
 NAME = "data-digits_model-mlp_hidden-16"
 

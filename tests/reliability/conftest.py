@@ -1,5 +1,6 @@
 """Runs to attack, and what shows that an attack has worked."""
 
+import resource
 import shutil
 import sys
 from pathlib import Path
@@ -67,3 +68,19 @@ def run_folder(finished, tmp_path) -> Path:
     path.mkdir()
     shutil.copy(finished / "config.yaml", path)
     return path
+
+
+@pytest.fixture(scope="module")
+def little_memory():
+    """A length that was made up fails to be allocated, whatever the machine has."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + (4 << 30), before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A file's, written anew for each example."""
+    return tmp_path_factory.mktemp("fuzz") / "file"
