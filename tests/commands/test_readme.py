@@ -15,6 +15,7 @@ from PIL import Image
 from mnist_lab import predict
 from mnist_lab.cli import command
 from mnist_lab.data import Digits
+from mnist_lab.export import __main__ as export
 from tests import documents
 
 SMALL = ["trainer.max_epochs=1", "data.val_size=100", "data.train_size=200"]
@@ -33,6 +34,7 @@ TRAIN = arguments_of("train")
 EVALUATE = arguments_of("evaluate")
 PREDICT = arguments_of("predict")
 COMPARE = arguments_of("compare")
+EXPORT = arguments_of("export")
 MAKE = [line.removeprefix("make ") for line in LINES if line.startswith("make ")]
 
 
@@ -41,8 +43,9 @@ def test_the_readme_has_what_is_tested_here():
     assert len(EVALUATE) >= 4
     assert len(PREDICT) >= 3
     assert len(COMPARE) >= 2
+    assert len(EXPORT) == 2
     assert len(SCALING) == 5
-    assert len(LINES) == sum(map(len, (TRAIN, EVALUATE, PREDICT, COMPARE, MAKE)))
+    assert len(LINES) == sum(map(len, (TRAIN, EVALUATE, PREDICT, COMPARE, EXPORT, MAKE)))
 
 
 @pytest.fixture
@@ -115,6 +118,14 @@ def test_predict_commands(lab_train, own_files, tmp_path, monkeypatch):
     assert lines == {"photo.csv": 2, "pictures.csv": 361, "submission.csv": 361}
 
 
+def test_export_commands(lab_train, tmp_path, monkeypatch):
+    lab_train("data=digits", "trainer.max_epochs=1", "hydra.run.dir=outputs/first")
+    for arguments in EXPORT:
+        monkeypatch.setattr(sys, "argv", ["export", *arguments.split()])
+        command.run(export.main)
+    assert sorted(path.name for path in tmp_path.glob("first.*")) == ["first.html", "first.onnx"]
+
+
 def test_evaluate_commands(lab_train, lab_evaluate, own_files, tmp_path):
     lab_train("data=digits", "trainer.max_epochs=1", "hydra.run.dir=outputs/first")
     shutil.copytree(tmp_path / "outputs/first", tmp_path / "outputs/second")
@@ -171,7 +182,8 @@ DOCUMENTS = ["README.md", *(str(p.relative_to(documents.ROOT))
                             for p in sorted((documents.ROOT / "docs").rglob("*.md"))
                             if p.name != "mended.md")]  # it names what is refused  # fmt: skip
 ELSEWHERE = ("tta=", "inside=", "format=", "invert=", "scale=", "transpose=", "weights_only=",
-             "max_epochs=")  # of evaluate, of predict; no settings, as they stand  # fmt: skip
+             "max_epochs=", "images=", "overwrite=",
+             "checkpoint=")  # of evaluate, predict, export; no settings, as they stand  # fmt: skip
 
 
 def told(document: str) -> list[str]:

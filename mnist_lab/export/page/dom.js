@@ -29,6 +29,7 @@ export function percent(share) {
 }
 
 let ends = null;
+let palette = null;
 
 function colours() {
   if (!ends) {
@@ -44,6 +45,7 @@ function colours() {
 /** Forget the colours of the former theme. */
 export function forgetColours() {
   ends = null;
+  palette = null;
 }
 
 /** `[red, green, blue]` of a value from -1 to 1: one scale for all that the page shows. */
@@ -52,6 +54,16 @@ export function colour(value) {
   const end = value < 0 ? negative : positive;
   const share = Math.min(Math.abs(value), 1);
   return zero.map((part, i) => Math.round(part + share * (end[i] - part)));
+}
+
+/** The colours of -1 to 1 in 511 steps, as pixels of an ImageData. */
+export function pixelsOfScale() {
+  if (!palette) {
+    palette = new Uint32Array(511);
+    const bytes = new Uint8Array(palette.buffer);
+    for (let i = 0; i < 511; i++) bytes.set([...colour((i - 255) / 255), 255], 4 * i);
+  }
+  return palette;
 }
 
 /** Background and legible text for a cell that shows a value from -1 to 1. */

@@ -189,8 +189,13 @@ function inSquares({ values, height, width }, size) {
  */
 function evened(ink, deep) {
   const { height, width } = ink;
-  const strokes = { ...ink, values: ink.values.map((value) => (value > deep ? value : 0)) };
-  const squares = { ...ink, values: strokes.values.map((value) => value * value) };
+  const strokes = blank(height, width);
+  const squares = blank(height, width);
+  for (let i = 0; i < ink.values.length; i++) {
+    const value = ink.values[i] > deep ? ink.values[i] : 0;
+    strokes.values[i] = value;
+    squares.values[i] = value * value;
+  }
   const reach = Math.max(height - 1, width - 1, 1) / 5;
   const size = Math.max(1, Math.floor(reach / 8));
   const few = blurred(inSquares(strokes, size), reach / size, 3, false);
@@ -207,7 +212,8 @@ function evened(ink, deep) {
       const across = Math.min(Math.max((x + 0.5) / size - 0.5, 0), few.width - 1);
       const left = Math.floor(across);
       const right = Math.min(left + 1, few.width - 1);
-      const [v, h] = [down % 1, across % 1];
+      const v = down % 1;
+      const h = across % 1;
       const full =
         value *
         ((1 - v) * ((1 - h) * factor[top + left] + h * factor[top + right]) +
@@ -276,7 +282,7 @@ function form(ink) {
  * is no ink.
  */
 export function toMnist(grey, side) {
-  const page = { values: Float64Array.from(grey), height: side, width: side };
+  const page = { values: new Float64Array(grey), height: side, width: side };
   const dark = boxOf(page, -1, 255);
   if (!dark) return null;
   const [top, left, bottom, right] = dark;

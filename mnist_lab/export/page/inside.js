@@ -1,6 +1,8 @@
 /** Every layer's maps for what is drawn; one cell of them can be chosen. */
 
-import { colour, el } from "./dom.js";
+import { el, pixelsOfScale } from "./dom.js";
+
+const HATCH = 0xff808080; // grey: no value has it
 
 const NAMES = {
   input: "What it is shown",
@@ -50,8 +52,10 @@ class Layer {
     [this.count, this.height, this.width] = mapsOf(node);
     const single = this.height * this.width === 1;
     this.gap = single ? 0 : 1;
-    const scale = single ? (this.count > 200 ? 8 : 14) : Math.max(2, Math.floor(56 / this.width));
-    const most = Math.max(1, Math.floor(300 / ((this.width + this.gap) * scale)));
+    const many = !single && this.count > 24; // each is smaller then, and the card wider
+    let scale = Math.max(2, Math.round((many ? 44 : 56) / this.width));
+    if (single) scale = this.count > 200 ? 8 : 14;
+    const most = Math.max(1, Math.floor((many ? 430 : 300) / ((this.width + this.gap) * scale)));
     const even = Math.ceil(this.count / Math.ceil(this.count / most));
     this.columns = Math.min(this.count, single ? Math.min(most, 28) : even);
     this.rows = Math.ceil(this.count / this.columns);
@@ -132,7 +136,9 @@ class Layer {
 
   /** The scale grows with what is seen, and never shrinks: colours can be compared. */
   widen(values) {
-    for (const value of values) this.limit = Math.max(this.limit, Math.abs(value));
+    for (let i = 0; i < values.length; i++) {
+      this.limit = Math.max(this.limit, Math.abs(values[i]));
+    }
   }
 
   paint(values, off) {
@@ -140,19 +146,20 @@ class Layer {
     const limit = this.limit || 1;
     const { width, height } = this.canvas;
     const data = new ImageData(width, height);
+    const pixels = new Uint32Array(data.data.buffer);
+    const scale = pixelsOfScale();
+    pixels.fill(scale[255]);
     const area = this.height * this.width;
     for (let map = 0; map < this.count; map++) {
       const left = (map % this.columns) * (this.width + this.gap);
       const top = Math.floor(map / this.columns) * (this.height + this.gap);
+      const hatched = off?.has(map) ?? false;
       for (let i = 0; i < area; i++) {
-        const [x, y] = [left + (i % this.width), top + Math.floor(i / this.width)];
-        const hatched = off?.has(map) && (x + y) % 2 === 0;
-        const rgb = hatched ? [128, 128, 128] : colour((values?.[map * area + i] ?? 0) / limit);
-        const at = 4 * (y * width + x);
-        data.data[at] = rgb[0];
-        data.data[at + 1] = rgb[1];
-        data.data[at + 2] = rgb[2];
-        data.data[at + 3] = 255;
+        const x = left + (i % this.width);
+        const y = top + Math.floor(i / this.width);
+        const value = values ? values[map * area + i] / limit : 0;
+        pixels[y * width + x] =
+          hatched && (x + y) % 2 ? HATCH : scale[255 + Math.round(255 * value)];
       }
     }
     this.canvas.getContext("2d").putImageData(data, 0, 0);

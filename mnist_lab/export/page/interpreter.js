@@ -251,8 +251,11 @@ function gelu(x, approximate) {
 /** Each value by itself. */
 const each =
   (calculate) =>
-  (node, { values }) =>
-    Float32Array.from(values, (value) => calculate(value, node));
+  (node, { values }) => {
+    const out = new Float32Array(values.length);
+    for (let i = 0; i < out.length; i++) out[i] = calculate(values[i], node);
+    return out;
+  };
 
 /** The cells that a pooled cell `(row, column)` is made of: `[top, left, bottom, right]`. */
 export function windowOf(node, shape, row, column) {
