@@ -37,6 +37,7 @@ def test_files_and_tests_that_are_named_exist(document):
         if name:
             places = (".", "tests", "tests/reliability", "mnist_lab")
             found = [p for where in places if (p := documents.ROOT / where / name).exists()]
+            found += [*(documents.ROOT / "mnist_lab").rglob(name)]  # the map's, by room
             assert found, name
             last = found[0]
         if test:
