@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mnist_lab import LabError
+from mnist_lab import LabError, first_few
 from mnist_lab.settings.ranges import Count, Positive, ranged
 
 if TYPE_CHECKING:
@@ -76,9 +76,8 @@ def predict(
     if images.understood:
         print(f"{input} is read thus: {'; '.join(images.understood)}")
     if images.others:
-        names = ", ".join(path.name for path in images.others[:3])
-        more = f" and {len(images.others) - 3} more" if len(images.others) > 3 else ""
-        print(f"Left alone, being no pictures: {names}{more}", file=sys.stderr)
+        names = first_few([path.name for path in images.others])
+        print(f"Left alone, being no pictures: {names}", file=sys.stderr)
     count, last = _write(target, images, network, remedies, format, f"input={input}")
     if images.names is not None and images.total == 1:
         confidence, guess = last[0].max(0)
