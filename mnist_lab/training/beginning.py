@@ -160,7 +160,7 @@ def _read_off(
             raise signatures.ConfigError("the run that is continued has none")
         root, callbacks = built_from.get(trainer, (None, None))
         if root is None:
-            raise signatures.ConfigError("the trainer is not of run.default_trainer")
+            raise signatures.ConfigError("the trainer is not of training.default_trainer")
         if trainer.callbacks != callbacks:  # type: ignore[attr-defined]  # set by the Trainer
             raise signatures.ConfigError("trainer: its callbacks were changed since it was made")
         begun_with = None if init_from is None else str(init_from)

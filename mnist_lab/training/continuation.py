@@ -174,7 +174,7 @@ class LastCheckpoint(Ranged, Checkpoint):
         log.info("Stopped by %s after step %d.", name, trainer.global_step)
         command = f"python -m mnist_lab.train {shlex.quote(f'resume={self.folder}')}"
         known = (self.folder / "config.yaml").exists()
-        log.info("Continue with: %s", command if known else "run.train(..., resume=True)")
+        log.info("Continue with: %s", command if known else "train(..., resume=True)")
         raise SystemExit(128 + self._signal)
 
     def _note(self, number: int, frame: FrameType | None) -> None:

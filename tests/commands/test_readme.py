@@ -170,7 +170,7 @@ def test_own_model_and_experiment_are_the_files_shown(lab_train, tmp_path, monke
 
 def test_python_example(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (source,) = (x for x in documents.blocks("README.md", "python") if "run.train" in x)
+    (source,) = (x for x in documents.blocks("README.md", "python") if "default_trainer" in x)
     exec(source, {})
     assert (tmp_path / "outputs/from_python/result.json").exists()
     accuracy = float(capsys.readouterr().out.split("\n")[-4])

@@ -1,4 +1,4 @@
-"""`run.train` from Python: which epoch counts, and what the result holds."""
+"""`train` from Python: which epoch counts, and what the result holds."""
 
 import csv
 import json
