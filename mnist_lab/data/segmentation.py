@@ -7,7 +7,7 @@ import numpy as np
 from mnist_lab.data.ink import Mask, Pixels, ink_on
 
 _AROUND = np.ones((3, 3))  # a pixel's eight neighbours
-_ALL_AROUND = 0.9  # of strokes it is 1, of an edge, which is dark on one side, 0.7 or less
+_ALL_AROUND = 0.6  # of strokes, blurred ones too, it is more; of an edge, dark on one side, less
 _LEAST = 0.1  # a score, below which no digit stands out
 _RIVAL = 0.5  # of the best score, from which another shape may be a digit, too
 

@@ -66,11 +66,8 @@ def make(name: str, **settings: Any) -> Any:
         )
     if group not in MADE:
         raise ConfigError(f"{name}: sets what a run is made of; it is no {', '.join(MADE)}")
-    from hydra import compose, initialize_config_dir
-
     OmegaConf.register_new_resolver("class_names", class_names, replace=True)
-    with initialize_config_dir(CONF, version_base="1.3"):
-        described = compose(name)
+    described = _composed(name)
     if described[group] is None:  # augment/none
         for key in settings:
             raise ConfigError(f"{group}.{key}: no such setting of {name}")
@@ -91,3 +88,17 @@ def make(name: str, **settings: Any) -> Any:
     changed |= objects
     check(changed, locate(changed["_target_"], group), f"{group}.")
     return build({group: changed})[group]
+
+
+def _composed(name: str) -> DictConfig:
+    """What a file of `conf/` describes, also within a program that Hydra runs."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    program = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(CONF, version_base="1.3"):
+            return compose(name)
+    finally:
+        GlobalHydra.instance().hydra = program

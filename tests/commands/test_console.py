@@ -59,7 +59,7 @@ def test_a_run_goes_on_without_its_reader_and_keeps_its_log(folder):
     assert (folder / "outputs/run/result.json").exists()
     log = (folder / "outputs/run/train.log").read_text()
     assert "epoch 1/1" in log
-    assert log.splitlines()[-1].endswith(f"tensorboard --logdir {folder / 'outputs/run'}")
+    assert log.splitlines()[-1].endswith(str(folder / "outputs/run/report.html"))
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_run_on_a_terminal(columns, environment, tmp_path):
     # What was logged stands there, line by line, whatever its length.
     logged = [re.sub(r"^\[[^]]+,\d+\] ", "", line) for line in log.splitlines()]
     assert [line for line in lines if line.strip()] == [line for line in logged if line.strip()]
-    assert f"Dashboard:    tensorboard --logdir {run}" in lines
+    assert f"Report:       {run}/report.html" in lines
     short = [line for line in lines if str(run) not in line]
     assert max(map(len, short)) <= 80
 

@@ -50,7 +50,8 @@ def test_every_kind_of_input_gives_what_the_network_says(
         f"checkpoint={trained}", f"input={source}", "output=out.csv", "batch_size=77"
     )
     assert (status, err) == (0, "")
-    assert out == LOADING + "360 predictions: out.csv\n"
+    read = "x.npz is read thus: labels are y\n" if source == "x.npz" else ""
+    assert out == LOADING + read + "360 predictions: out.csv\n"
     found = assert_predicts(tmp_path / "out.csv", probabilities)
     first = "file" if source == "png" else "index"
     assert list(found[0]) == [first, "prediction", "confidence", *(f"p{k}" for k in range(10))]
@@ -67,8 +68,8 @@ def test_how_a_table_was_understood_is_told(trained, images, lab_predict, tmp_pa
     status, out, err = lab_predict(f"checkpoint={trained}", "input=x.txt", "output=out.csv")
     assert (status, err) == (0, "")
     assert out.splitlines()[1] == (
-        "x.txt is read thus: no header; the first column counts, and is left out; the last column "
-        "is the label; separated by semicolons"
+        "x.txt is read thus: no header; separated by semicolons; the first column counts, and is "
+        "left out; the last column is the label"
     )
     assert_predicts(tmp_path / "out.csv", expected(trained, images))
 

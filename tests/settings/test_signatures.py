@@ -313,3 +313,9 @@ def test_what_was_set_by_hand_is_never_left_out():
     (told,) = signatures.leave_out(cfg, typed)
     assert told.endswith("takes no betas: left out")
     assert cfg.optimizer.fused is True
+
+
+def test_make_leaves_the_hydra_that_runs_as_it_was():
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        assert make("model/mlp", hidden=[8]).hparams["hidden"] == [8]
+        assert compose("augment/shift").augment.shift == 2
