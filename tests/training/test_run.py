@@ -82,9 +82,7 @@ def test_the_best_epoch_is_that_which_the_monitored_name_says(monitor, best, dig
 def test_a_mode_that_contradicts_the_name_is_refused(digits, tmp_path):
     with pytest.raises(LabError, match="mode=max: of val/loss less is better, and its name says"):
         default_trainer(tmp_path, monitor="val/loss", mode="max")
-    with pytest.raises(
-        LabError, match=r"of a metric of your own mode=min or mode=max"
-    ):
+    with pytest.raises(LabError, match=r"of a metric of your own mode=min or mode=max"):
         default_trainer(tmp_path, monitor="val/top2")
     for callback in (ModelCheckpoint(monitor="val/f1"), EarlyStopping("val/accuracy")):  # both min
         own = L.Trainer(default_root_dir=tmp_path, callbacks=[callback])
