@@ -16,9 +16,10 @@ import pytest
 import torch
 import yaml
 
-from mnist_lab import compare, evaluate, train
+from mnist_lab import compare, evaluate, predict, train
 from mnist_lab.cli import command
 from mnist_lab.data import DataModule, Digits
+from mnist_lab.export import __main__ as export
 from tests.scaling import slurm
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -128,13 +129,25 @@ def lab_evaluate(tmp_path, monkeypatch, capsys):
     yield from _caller("evaluate", evaluate.main, tmp_path, monkeypatch, capsys)
 
 
+@pytest.fixture
+def lab_predict(tmp_path, monkeypatch, capsys):
+    """`python -m mnist_lab.predict ARGUMENTS`, likewise."""
+    yield from _caller("predict", predict.main, tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def lab_export(tmp_path, monkeypatch, capsys):
+    """`python -m mnist_lab.export ARGUMENTS`, likewise."""
+    yield from _caller("export", export.main, tmp_path, monkeypatch, capsys)
+
+
 def _caller(name, main, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     handlers = logging.root.handlers[:]
 
     def call(*arguments: str) -> Called:
-        monkeypatch.setattr(sys, "argv", [name, *arguments, f"hydra.job.name={name}"])
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments), f"hydra.job.name={name}"])
         status: int | None = 0
         try:
             command.run(main)

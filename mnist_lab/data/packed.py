@@ -46,8 +46,12 @@ def unpacked(path: Path, member: str | None = None) -> Iterator[Any]:
                 yield file
     except OSError as error:
         raise FileError(f"{path}: {error.strerror or error}") from error
-    # zipfile's NotImplementedError is of a compression that it doesn't know.
-    except (EOFError, NotImplementedError, zlib.error, zipfile.BadZipFile) as error:
+    except (
+        EOFError,
+        NotImplementedError,  # zipfile's, of a compression that it doesn't know
+        zlib.error,
+        zipfile.BadZipFile,
+    ) as error:
         raise FileError(f"{path}: {error}") from error
 
 

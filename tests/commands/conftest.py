@@ -1,13 +1,9 @@
 """Runs that several commands are tried on, each trained once."""
 
-import sys
-
 import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from mnist_lab import predict
-from mnist_lab.cli import command
 from mnist_lab.data import DataModule, Digits
 from mnist_lab.settings.conf import CONF
 from tests.commands.runs import fitted
@@ -39,21 +35,3 @@ def mnist(mnist_root, tmp_path_factory):
 def images():
     """The test images of the bundled digits, `(360, 28, 28)`."""
     return Digits().read(None, "test")[0].squeeze(1).numpy()
-
-
-@pytest.fixture
-def lab_predict(tmp_path, monkeypatch, capsys):
-    """`python -m mnist_lab.predict ARGUMENTS` within this process: exit status, output, errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["predict", *arguments, "hydra.job.name=predict"])
-        status = 0
-        try:
-            command.run(predict.main)
-        except SystemExit as stop:
-            status = stop.code if isinstance(stop.code, int) else 1
-            print(stop.code if isinstance(stop.code, str) else "", file=sys.stderr)
-        return (status, *capsys.readouterr())
-
-    return call

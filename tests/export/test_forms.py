@@ -14,9 +14,7 @@ import torch
 from torch import nn
 
 from mnist_lab import LabError, cli
-from mnist_lab.cli import command
 from mnist_lab.data import DataModule, Digits
-from mnist_lab.export import __main__ as door
 from mnist_lab.export import export
 from mnist_lab.export.handed import handed
 from mnist_lab.export.onnx_model import onnx_model
@@ -141,24 +139,6 @@ def test_no_path_of_this_machine_is_in_the_file(form, trained, tmp_path):
     if form == "onnx":
         model = onnx.load_from_string(content)
         assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
-
-
-@pytest.fixture
-def lab_export(tmp_path, monkeypatch, capsys):
-    """`python -m mnist_lab.export ARGUMENTS` within this process: exit status, output, errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["export", *map(str, arguments)])
-        status = 0
-        try:
-            command.run(door.main)
-        except SystemExit as stop:
-            status = stop.code if isinstance(stop.code, int) else 1
-            print(stop.code if isinstance(stop.code, str) else "", file=sys.stderr)
-        return (status, *capsys.readouterr())
-
-    return call
 
 
 def test_the_command_writes_and_says_so(lab_export, trained, tmp_path):
