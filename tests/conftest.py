@@ -159,6 +159,7 @@ def _caller(name, main, tmp_path, monkeypatch, capsys):
     yield call
     logging.root.handlers = handlers
     assert "HYDRA_FULL_ERROR" not in os.environ
+    assert not logging.getLogger("mnist_lab").disabled  # else its warnings would be lost
 
 
 @pytest.fixture
