@@ -25,6 +25,7 @@ from mnist_lab.models import Classifier
 from mnist_lab.reports.projector import enlarged, seen, tiled, write_embedding
 from mnist_lab.runs.result import Result
 from mnist_lab.settings.ranges import Count, Ranged
+from mnist_lab.training.attributes import attributes
 from mnist_lab.training.ending import FinishedRun
 from mnist_lab.training.hyperparameters import hyperparameters
 from mnist_lab.training.outcome import images_trained
@@ -113,7 +114,7 @@ class Dashboard(Ranged, Callback):
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Before a run's first step: the charts' layout, and the configuration as text."""
         if trainer.global_step == 0:
-            self._open(trainer, pl_module, trainer.datamodule)  # type: ignore[attr-defined]  # set by the Trainer
+            self._open(trainer, pl_module, attributes(trainer).datamodule)
         self._batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
         self._start = time.perf_counter()
 

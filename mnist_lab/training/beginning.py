@@ -18,6 +18,7 @@ from mnist_lab.runs import folder as run_folder
 from mnist_lab.runs.described import described
 from mnist_lab.settings import signatures
 from mnist_lab.settings.identity import fingerprint
+from mnist_lab.training.attributes import attributes
 from mnist_lab.training.checks import prepare_to_continue
 from mnist_lab.training.continuation import LastCheckpoint
 from mnist_lab.training.handover import Facts, HandOver
@@ -63,7 +64,7 @@ def begin(
     """
     folder = Path(trainer.default_root_dir)
     facts = Facts.of(data)
-    quick: bool = trainer.fast_dev_run  # type: ignore[attr-defined]  # set by the Trainer
+    quick = attributes(trainer).fast_dev_run
     writer = trainer.strategy._checkpoint_io or checkpoint.CheckpointIO()
     assert isinstance(writer, checkpoint.CheckpointIO)  # others are refused
     writer.folder = folder.absolute()
@@ -77,7 +78,7 @@ def begin(
         checkpoint.init_from(model, init_from)
     folder.mkdir(parents=True, exist_ok=True)
     _append_to_dashboard(trainer, done)
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
+    callbacks = attributes(trainer).callbacks
     if not any(isinstance(callback, HandOver) for callback in callbacks):
         callbacks.insert(0, HandOver())
     if not quick:
@@ -161,7 +162,7 @@ def _read_off(
         root, callbacks = built_from.get(trainer, (None, None))
         if root is None:
             raise signatures.ConfigError("the trainer is not of training.default_trainer")
-        if trainer.callbacks != callbacks:  # type: ignore[attr-defined]  # set by the Trainer
+        if attributes(trainer).callbacks != callbacks:
             raise signatures.ConfigError("trainer: its callbacks were changed since it was made")
         begun_with = None if init_from is None else str(init_from)
         root = {**root, "init_from": begun_with, "test": test}
@@ -189,9 +190,8 @@ def _append_to_dashboard(trainer: L.Trainer, step: int) -> None:
 
 def _train_without_validation(trainer: L.Trainer) -> None:
     log.info("No validation split: no early stopping, and the last checkpoint is the best.")
-    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
-    kept = [each for each in callbacks if not isinstance(each, EarlyStopping)]
-    trainer.callbacks = kept  # type: ignore[attr-defined]  # set by the Trainer
+    callbacks = attributes(trainer).callbacks
+    attributes(trainer).callbacks = [c for c in callbacks if not isinstance(c, EarlyStopping)]
     trainer.limit_val_batches = 0
     for callback in callbacks:
         if isinstance(callback, ModelCheckpoint):

@@ -29,6 +29,7 @@ from mnist_lab.models import Classifier
 from mnist_lab.models.checkpoint import CheckpointIO
 from mnist_lab.settings import signatures
 from mnist_lab.settings.roles import mode_of
+from mnist_lab.training.attributes import attributes
 
 log = logging.getLogger(__name__)
 
@@ -50,8 +51,7 @@ def check_callbacks(trainer: L.Trainer) -> None:
     Raises:
         LabError: a callback or plugin that doesn't go with a run.
     """
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
-    for callback in callbacks:
+    for callback in attributes(trainer).callbacks:
         for kind, reason in _REFUSED.items():
             if isinstance(callback, kind):
                 raise LabError(f"{type(callback).__name__}: {reason}")
@@ -61,7 +61,7 @@ def check_callbacks(trainer: L.Trainer) -> None:
             )
         if isinstance(callback, Timer) and callback.time_remaining() is not None:
             raise LabError(f"trainer.max_time (a Timer): {_CLOCK}; give max_epochs or max_steps")
-    if trainer._val_check_time_interval is not None:  # type: ignore[attr-defined]  # set by the Trainer
+    if attributes(trainer)._val_check_time_interval is not None:
         raise LabError(f"trainer.val_check_interval: {_CLOCK}; give it in batches")
     strategy: Strategy = trainer.strategy
     if not isinstance(strategy._checkpoint_io, CheckpointIO | None):
@@ -73,8 +73,7 @@ def check_callbacks(trainer: L.Trainer) -> None:
 
 def prepare_to_continue(trainer: L.Trainer) -> None:
     """Before callbacks are given their states back from a checkpoint."""
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
-    for callback in callbacks:
+    for callback in attributes(trainer).callbacks:
         if isinstance(callback, ModelPruning):
             log.warning("ModelPruning: its masks are in no checkpoint; continued, but not exactly.")
         if isinstance(callback, SpikeDetection):  # Lightning 2.6 looks for it by the wrong name
@@ -175,8 +174,7 @@ def check(
             "processes the same images; true"
         )
     known = [f"val/{name}" for name in model.metrics] if isinstance(model, Classifier) else None
-    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
-    for callback in callbacks:
+    for callback in attributes(trainer).callbacks:
         if isinstance(callback, ModelCheckpoint | EarlyStopping):
             monitor = callback.monitor
             if monitor is not None and known is not None and monitor not in known:

@@ -21,6 +21,7 @@ from lightning.pytorch.callbacks import (
 
 from mnist_lab.settings.ranges import Count, Ranged
 from mnist_lab.system.processes import gathered
+from mnist_lab.training.attributes import attributes
 from mnist_lab.training.stopping import looks_every
 
 log = logging.getLogger(__name__)
@@ -106,8 +107,7 @@ class LastCheckpoint(Ranged, Checkpoint):
             self._start = time.perf_counter()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
-        for callback in callbacks:
+        for callback in attributes(trainer).callbacks:
             if isinstance(callback, GradientAccumulationScheduler):  # waits for the next epoch
                 together = callback.get_accumulate_grad_batches(trainer.current_epoch)
                 trainer.accumulate_grad_batches = together
@@ -165,7 +165,7 @@ class LastCheckpoint(Ranged, Checkpoint):
         return bool(self._signal)
 
     def _save(self, trainer: L.Trainer) -> None:
-        if not trainer.fast_dev_run:  # type: ignore[attr-defined]  # set by the Trainer
+        if not attributes(trainer).fast_dev_run:
             trainer.save_checkpoint(self.path)
 
     def _end(self, trainer: L.Trainer) -> None:

@@ -7,6 +7,7 @@ import lightning.pytorch as L
 
 from mnist_lab.metrics.evaluation import Evaluation
 from mnist_lab.runs.result import Result
+from mnist_lab.training.attributes import attributes
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def tell_callbacks(run: FinishedRun) -> None:
     Those with `told_last = True`, which gather what the others left in the run's folder, come
     after all others.
     """
-    callbacks: list[L.Callback] = run.trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
+    callbacks = attributes(run.trainer).callbacks
     for callback in sorted(callbacks, key=lambda callback: getattr(callback, "told_last", False)):
         if hasattr(callback, "on_run_end"):
             callback.on_run_end(run)

@@ -17,6 +17,7 @@ from mnist_lab import LabError
 from mnist_lab.data import DataModule
 from mnist_lab.metrics.evaluation import shortest
 from mnist_lab.models import Classifier
+from mnist_lab.training.attributes import attributes
 
 
 class Facts(NamedTuple):
@@ -55,7 +56,7 @@ class HandOver(Callback):
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """After the data's own, so that they lie where they are used; before the model's."""
-        data = trainer.datamodule  # type: ignore[attr-defined]  # set by the Trainer
+        data = attributes(trainer).datamodule
         ours = isinstance(data, DataModule)
         if not isinstance(pl_module, Classifier):
             if ours:
@@ -81,7 +82,7 @@ class HandOver(Callback):
             checkpoint.setdefault("hyper_parameters", {})  # of one that saves none
             checkpoint["mnist_lab"] = {
                 "class": f"{type(pl_module).__module__}.{type(pl_module).__qualname__}",
-                **_provenance(trainer.datamodule),  # type: ignore[attr-defined]  # set by the Trainer
+                **_provenance(attributes(trainer).datamodule),
                 "metrics": {k: shortest(v) for k, v in trainer.callback_metrics.items()},
             }
 
@@ -137,8 +138,7 @@ def total_steps(trainer: L.Trainer, data: L.LightningDataModule) -> int:
         raise LabError(f"train_dataloader must have a length: {error}") from error
     limit = trainer.limit_train_batches
     batches = int(batches * limit) if isinstance(limit, float) else min(batches, limit)
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
-    for callback in callbacks:
+    for callback in attributes(trainer).callbacks:
         if isinstance(callback, GradientAccumulationScheduler):
             together = [callback.get_accumulate_grad_batches(epoch) for epoch in range(epochs)]
             break

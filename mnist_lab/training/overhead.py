@@ -10,6 +10,8 @@ import lightning.pytorch as L
 import torch.utils.deterministic
 from lightning.pytorch.profilers import PassThroughProfiler
 
+from mnist_lab.training.attributes import attributes
+
 _NOTHING = nullcontext()
 
 
@@ -22,8 +24,8 @@ class NoProfiler(PassThroughProfiler):
 
 def lean(trainer: L.Trainer) -> None:
     """Take these out; a profiler that was asked for stays."""
-    if type(trainer.profiler) is PassThroughProfiler:  # type: ignore[attr-defined]  # set by the Trainer
-        trainer.profiler = NoProfiler()  # type: ignore[attr-defined]  # likewise
+    if type(attributes(trainer).profiler) is PassThroughProfiler:
+        attributes(trainer).profiler = NoProfiler()
     if trainer.strategy.root_device.type == "cpu":
         # Set by Lightning; with it torch's optimizers load NVIDIA's library anew for every step.
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)

@@ -19,6 +19,7 @@ from mnist_lab.models.classifier import MakeOptimizer, MakeScheduler
 from mnist_lab.runs.result import Result, git
 from mnist_lab.settings.ranges import Seed
 from mnist_lab.system.log import ConsoleHandler
+from mnist_lab.training.attributes import attributes
 from mnist_lab.training.beginning import begin, refuse_a_run_in
 from mnist_lab.training.checks import check
 from mnist_lab.training.ending import FinishedRun, tell_callbacks
@@ -87,7 +88,7 @@ def train(
     """
     started = time.perf_counter() if started is None else started
     folder = Path(trainer.default_root_dir)
-    quick: bool = trainer.fast_dev_run  # type: ignore[attr-defined]  # set by the Trainer
+    quick = attributes(trainer).fast_dev_run
     commit = git()  # of what runs, whatever is committed meanwhile
     test = test and Facts.of(data).tests
     check(data, model, trainer, test)

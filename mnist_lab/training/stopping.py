@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mnist_lab import Diverged
 from mnist_lab.system.processes import gathered
+from mnist_lab.training.attributes import attributes
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +40,7 @@ def ended_by(trainer: L.Trainer) -> str:
         return f"trainer.max_steps={trainer.max_steps}"
     if epochs == trainer.max_epochs:
         return f"trainer.max_epochs={epochs}"
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
-    for callback in callbacks:
+    for callback in attributes(trainer).callbacks:
         if isinstance(callback, LightningEarlyStopping) and callback.stopping_reason_message:
             reason = callback.stopping_reason_message.removesuffix(" Signaling Trainer to stop.")
             reason = reason.removeprefix("Monitored metric ").rstrip(".")
@@ -53,7 +53,7 @@ def looks_every(trainer: L.Trainer) -> int:
 
     As often as a step is logged; where none is (0), every 50.
     """
-    return trainer.log_every_n_steps or 50  # type: ignore[attr-defined]  # set by the Trainer
+    return attributes(trainer).log_every_n_steps or 50
 
 
 class Divergence(Callback):

@@ -13,6 +13,7 @@ from mnist_lab.data import DataModule
 from mnist_lab.metrics.evaluation import Evaluation
 from mnist_lab.models import Classifier, checkpoint
 from mnist_lab.system.processes import gathered
+from mnist_lab.training.attributes import attributes
 from mnist_lab.training.stopping import trained_epochs
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 def load_best(model: L.LightningModule, trainer: L.Trainer) -> dict[str, Any]:
     """Put the best checkpoint's weights into the model; its epoch and metrics."""
     trainer.fit_loop.epoch_progress.current.completed = trained_epochs(trainer)
-    callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
+    callbacks = attributes(trainer).callbacks
     savers = [callback for callback in callbacks if isinstance(callback, ModelCheckpoint)]
     saver = next((saver for saver in savers if saver.monitor is not None), None)
     saver = saver or next(iter(savers), None)
@@ -40,7 +41,7 @@ def tested(
     None, and a line says it, where a stranger's model gives no logits `(N, K)`.
     """
     predictions = _Predictions()
-    trainer.callbacks.append(predictions)  # type: ignore[attr-defined]  # set by the Trainer
+    attributes(trainer).callbacks.append(predictions)
     if not is_overridden("test_step", model):  # a stranger's; without one Lightning doesn't test
         setattr(model, "test_step", _nothing)  # noqa: B010  # no method: it isn't of the class
     trainer.test(model, datamodule=data, verbose=False)

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from mnist_lab.settings import signatures
 from mnist_lab.settings.conf import CONF, in_folder, to_plain
 from mnist_lab.settings.roles import mode_of
+from mnist_lab.training.attributes import attributes
 from mnist_lab.training.handover import HandOver
 
 log = logging.getLogger(__name__)
@@ -75,8 +76,9 @@ def default_trainer(
     plain = in_folder(root, Path(folder))
     signatures.check(plain["trainer"], L.Trainer, "trainer.")
     built: L.Trainer = signatures.build(plain)["trainer"]
-    built.callbacks.insert(0, HandOver())  # type: ignore[attr-defined]  # set by the Trainer
-    built_from[built] = root, [*built.callbacks]  # type: ignore[attr-defined]  # set by the Trainer
+    callbacks = attributes(built).callbacks
+    callbacks.insert(0, HandOver())
+    built_from[built] = root, [*callbacks]
     return built
 
 
