@@ -41,10 +41,11 @@ def check(settings: Mapping[str, Any], target: Callable[..., Any], path: str = "
         ConfigError: an unknown, missing or mistyped setting, or a `_target_` that doesn't fit.
     """
     known, required, rest = parameters(target)
-    for name in settings.keys() - known.keys() - _INSTANTIATE_KEYS:
-        if rest is None:
-            raise ConfigError(f"{path}{name}: no such setting{hint(name, list(known))}")
-    for name in [*known, *(settings.keys() - known.keys() - _INSTANTIATE_KEYS)]:
+    of_hydra = _INSTANTIATE_KEYS if "_target_" in settings else set()
+    others = [name for name in settings if name not in {*known, *of_hydra}]
+    if others and rest is None:
+        raise ConfigError(f"{path}{others[0]}: no such setting{hint(others[0], list(known))}")
+    for name in [*known, *others]:
         if name in settings:
             _check_value(settings[name], known.get(name, rest), path + name)
     missing = required - settings.keys()

@@ -2,23 +2,51 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as L
 from lightning.pytorch import seed_everything
 
 from mnist_lab import Diverged, LabError
+from mnist_lab.data import Transform
+from mnist_lab.models.classifier import MakeOptimizer, MakeScheduler
 from mnist_lab.runs import folder as run_folder
 from mnist_lab.runs.result import Result
 from mnist_lab.settings import signatures
 from mnist_lab.settings.conf import in_folder
-from mnist_lab.settings.roles import mode_of
+from mnist_lab.settings.ranges import Seed
+from mnist_lab.settings.roles import Mode, mode_of
 from mnist_lab.system import processes
-from mnist_lab.training import run
+from mnist_lab.training.attributes import attributes
 from mnist_lab.training.handover import Facts
+from mnist_lab.training.run import train
 from mnist_lab.training.trainer import quieten
 
 log = logging.getLogger(__name__)
+
+
+@dataclass
+class Settings:
+    """The root of `conf/train.yaml`, as objects: which keys there are, and of which type."""
+
+    seed: Seed
+    monitor: str
+    mode: Mode
+    folder: str
+    init_from: str | None
+    resume: str | None
+    trust: list[str]
+    checkpoint_every_n_steps: int | None
+    augment: Transform | None  # before `data` and `model`, which repeat them: errors name these
+    optimizer: MakeOptimizer | None
+    scheduler: MakeScheduler | None
+    data: L.LightningDataModule
+    model: L.LightningModule
+    trainer: L.Trainer
+    sweep: str | None = None  # not in the folders of earlier versions
+    test: bool = True
 
 
 def train_configured(
@@ -39,21 +67,21 @@ def train_configured(
         gpu: the number of the one to use, whatever the configuration says.
         alone: refuse several processes.
         notes: lines for the log, once nothing can be refused any more.
-        started: as `run.train` takes it.
+        started: as `train` takes it.
 
     Raises:
         Diverged: now or before.
-        LabError: a setting that doesn't fit, and whatever `run.train` refuses.
+        LabError: a setting that doesn't fit, and whatever `train` refuses.
     """
     settings = in_folder(plain, folder)
     if gpu is not None:
         settings["trainer"]["devices"] = [gpu]
     quieten()
-    signatures.check(settings, run.Settings)
+    signatures.check(settings, Settings)
     mode_of(settings["monitor"], settings["mode"])
     seed_everything(settings["seed"], verbose=False)
-    built = signatures.build(settings)
-    trainer = built["trainer"]
+    built = Settings(**signatures.build(settings))
+    trainer = built.trainer
     if alone and trainer.world_size > 1:
         raise LabError(
             f"{trainer.world_size} processes for each job of a sweep: each of them would start the "
@@ -62,8 +90,8 @@ def train_configured(
         )
     if trainer.world_size >= 2**31:
         raise LabError(f"trainer.num_nodes={trainer.num_nodes}: more than there are numbers for")
-    if not resume and processes.rank() == 0 and not trainer.fast_dev_run:
-        run_folder.refuse_others(folder, plain, Facts.of(built["data"]).incidental)
+    if not resume and processes.rank() == 0 and not attributes(trainer).fast_dev_run:
+        run_folder.refuse_others(folder, plain, Facts.of(built.data).incidental)
     for line in notes:
         log.info("%s", line)
     result = None if run_folder.longer(folder, plain) else Result.read(folder)
@@ -72,16 +100,16 @@ def train_configured(
     if result is not None and result.status == "diverged":
         raise Diverged(f"{folder}: diverged before: {result.reason}")
     untested = result is not None and result.metrics.get("test/accuracy") is None
-    if result is not None and not (untested and settings["test"]):
+    if result is not None and not (untested and built.test):
         log.info("Finished before: %s", folder)
         return result
-    return run.train(
-        built["data"],
-        built["model"],
+    return train(
+        built.data,
+        built.model,
         trainer,
-        init_from=built["init_from"],
+        init_from=built.init_from,
         resume=True,
-        test=built["test"],
+        test=built.test,
         plain=plain,
         started=started,
     )

@@ -5,19 +5,15 @@ import logging
 import time
 import traceback
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as L
 from lightning.fabric.loggers.logger import Logger
 
 from mnist_lab import Diverged, LabError
-from mnist_lab.data import Transform
-from mnist_lab.models.classifier import MakeOptimizer, MakeScheduler
 from mnist_lab.runs.result import Result, git
-from mnist_lab.settings.ranges import Seed
 from mnist_lab.system.log import ConsoleHandler
 from mnist_lab.training.attributes import attributes
 from mnist_lab.training.beginning import begin, refuse_a_run_in
@@ -29,28 +25,6 @@ from mnist_lab.training.outcome import result_of, result_table
 from mnist_lab.training.testing import load_best, tested
 
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Settings:
-    """The root of `conf/train.yaml`, as objects: which keys there are, and of which type."""
-
-    seed: Seed
-    monitor: str
-    mode: Literal["min", "max"]
-    folder: str
-    init_from: str | None
-    resume: str | None
-    trust: list[str]
-    checkpoint_every_n_steps: int | None
-    augment: Transform | None  # before `data` and `model`, which repeat them: errors name these
-    optimizer: MakeOptimizer | None
-    scheduler: MakeScheduler | None
-    data: L.LightningDataModule
-    model: L.LightningModule
-    trainer: L.Trainer
-    sweep: str | None = None  # not in the folders of earlier versions
-    test: bool = True
 
 
 def train(

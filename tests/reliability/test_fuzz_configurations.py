@@ -15,7 +15,7 @@ from mnist_lab.runs.result import Result
 from mnist_lab.runs.trust import vouch
 from mnist_lab.settings import signatures
 from mnist_lab.settings.conf import CONF, in_folder, to_plain
-from mnist_lab.training import run
+from mnist_lab.training.configured import Settings
 from tests.reliability.fuzzing import ANY_KEYS, MARKS, TARGETS, VALUES, ends_well, fuzz, mutated
 
 pytestmark = MARKS
@@ -88,7 +88,7 @@ def resume(place: Path) -> None:
     """What the command does with a stored configuration before it builds anything."""
     plain = folder.continued(place, {})
     vouch(plain)
-    signatures.check(in_folder(plain, place), run.Settings)
+    signatures.check(in_folder(plain, place), Settings)
 
 
 def resume_with(data: str | bytes, path: Path) -> None:

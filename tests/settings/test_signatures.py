@@ -21,7 +21,7 @@ from mnist_lab.settings import signatures
 from mnist_lab.settings.conf import CONF, MADE, in_folder, make
 from mnist_lab.settings.identity import fingerprint
 from mnist_lab.settings.signatures import ConfigError
-from mnist_lab.training import run
+from mnist_lab.training.configured import Settings
 from tests.settings.composing import composed
 
 CONF = Path(CONF)
@@ -36,9 +36,10 @@ def test_every_choice_composes_passes_the_check_and_builds(choice, tmp_path):
     own = [f"data.root={tmp_path}"] if choice in ("data=folder", "data=kaggle") else []
     plain = composed(tmp_path, choice, *own)
     settings = in_folder(plain, tmp_path)
-    signatures.check(settings, run.Settings)
+    signatures.check(settings, Settings)
     built = signatures.build(settings)
-    assert set(built) == set(run.Settings.__annotations__)
+    assert Settings(**built).trainer is built["trainer"]
+    assert set(built) == set(Settings.__annotations__)
     group, name = choice.split("=")
     if group == "model":
         assert built["model"].name == name
@@ -73,7 +74,7 @@ def test_every_job_of_a_study_passes_the_check_and_builds_something_else(study, 
     assert len(jobs) >= 2
     for overrides in jobs:
         plain = composed(tmp_path, *overrides)
-        signatures.check(in_folder(plain, tmp_path), run.Settings)
+        signatures.check(in_folder(plain, tmp_path), Settings)
         assert signatures.build(in_folder(plain, tmp_path))["trainer"].max_epochs >= 4
         prints.add(fingerprint(plain))
     assert len(prints) == len({job_name(each) for each in jobs}) == len(jobs)
