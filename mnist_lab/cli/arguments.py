@@ -20,7 +20,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from mnist_lab.settings.conf import GROUPS
 from mnist_lab.settings.roles import Role, role_of
-from mnist_lab.settings.signatures import ConfigError, hint, settings_of
+from mnist_lab.settings.signatures import no_such_setting, settings_of
 
 _LISTS = {"checkpoint", "runs"}  # which may be several paths, [PATH,PATH]
 _SWEEP = {"-m", "--multirun"}
@@ -113,12 +113,12 @@ def add(error: Exception) -> bool:
         return False
     listed = [str(each) for each in node]
     if difflib.get_close_matches(name, listed, n=1, cutoff=_MISTYPED):
-        raise ConfigError(f"{key}: no such setting{hint(name, listed)}")
+        raise no_such_setting(key, listed)
     known = [] if target is None else settings_of(target, group)
     if known is None:  # a list by names, say: a new one is added with a + of the user's
         return False
     if name not in known and not sweep:
-        raise ConfigError(f"{key}: no such setting{hint(name, known)}")
+        raise no_such_setting(key, known)
     for place in places:
         sys.argv[place] = f"++{sys.argv[place]}"
     return True
@@ -142,7 +142,7 @@ def add_to_jobs(loader: ConfigLoader, cfg: DictConfig, overrides: Sequence[Overr
             _values(each)[: None if each.key_or_group.partition(".")[0] in deciding else 1]
             for each in choices
         ]
-        missing, lacking, nearest = False, [], ""
+        missing, lacking, offered = False, [], []
         for chosen in itertools.product(*values):
             node = OmegaConf.select(_composed(loader, cfg, chosen), group)
             if OmegaConf.is_dict(node) and last in node:
@@ -153,10 +153,9 @@ def add_to_jobs(loader: ConfigLoader, cfg: DictConfig, overrides: Sequence[Overr
             if known is not None and last not in known:
                 of = [c for c, several in zip(chosen, values, strict=True) if len(several) > 1]
                 lacking.append(" ".join(of))
-                nearest = nearest or hint(last, known)
+                offered.append(known)
         if lacking:
-            told = f" of {', '.join(lacking)}" if any(lacking) else ""
-            raise ConfigError(f"{key}: no such setting{told}{nearest}")
+            raise no_such_setting(key, *offered, of=", ".join(lacking))
         if missing:
             _add(cfg, key)
 

@@ -54,7 +54,7 @@ def dataset(members: Sequence["Trained"], split: str) -> tuple["DataModule", dic
     augment = plain["augment"]
     if augment is not None and "_target_" not in augment:
         key = next(iter(augment))  # in a sweep over choices, of which this is none
-        raise LabError(f"augment.{key}: no such setting of augment=none")
+        raise signatures.no_such_setting(f"augment.{key}", of="augment=none")
     return signatures.build({"data": plain["data"]})["data"], augment
 
 

@@ -11,7 +11,7 @@ from omegaconf.errors import (
 )
 
 from mnist_lab.cli import arguments
-from mnist_lab.settings.signatures import hint
+from mnist_lab.settings.signatures import hint, no_such_setting
 
 
 def of_a_launcher(error: Exception) -> bool:
@@ -51,11 +51,11 @@ def told(error: Exception) -> str:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
         return f"{group}={name}: no such choice{hint(name, error.options)}"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.parent_node is not None:
-        key, known = str(cause.full_key), [str(key) for key in cause.parent_node]
+        key = str(cause.full_key)
         named = key.startswith(("trainer.callbacks.", "trainer.logger."))
         if named and any(each.startswith((f"{key}={{", f"{key}._target_=")) for each in sys.argv):
             return f"{key}: there is none yet; a new one is set with a +, +{key}=..."
-        return f"{key}: no such setting{hint(str(cause.key), known)}"
+        return str(no_such_setting(key, [str(each) for each in cause.parent_node]))
     if str(error).startswith("Error merging override ") and "ListConfig" in str(cause):
         key, _, value = (
             str(error).removeprefix("Error merging override ").lstrip("+").partition("=")

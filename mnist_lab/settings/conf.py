@@ -13,7 +13,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_lab.settings.former import present
-from mnist_lab.settings.signatures import ConfigError, build, check, hint, locate
+from mnist_lab.settings.signatures import ConfigError, build, check, hint, locate, no_such_setting
 from mnist_lab.system.files import class_names
 
 _package = Path(__file__).resolve().parents[1]
@@ -70,7 +70,7 @@ def make(name: str, **settings: Any) -> Any:
     described = _composed(name)
     if described[group] is None:  # augment/none
         for key in settings:
-            raise ConfigError(f"{group}.{key}: no such setting of {name}")
+            raise no_such_setting(f"{group}.{key}", of=name)
         return None
     if group == "model":  # as a run calls it
         settings.setdefault("name", choice)

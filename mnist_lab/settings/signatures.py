@@ -44,7 +44,7 @@ def check(settings: Mapping[str, Any], target: Callable[..., Any], path: str = "
     of_hydra = _INSTANTIATE_KEYS if "_target_" in settings else set()
     others = [name for name in settings if name not in {*known, *of_hydra}]
     if others and rest is None:
-        raise ConfigError(f"{path}{others[0]}: no such setting{hint(others[0], list(known))}")
+        raise no_such_setting(f"{path}{others[0]}", list(known))
     for name in [*known, *others]:
         if name in settings:
             _check_value(settings[name], known.get(name, rest), path + name)
@@ -241,6 +241,19 @@ def locate(dotted: str, key: str) -> Callable[..., Any]:
     if not callable(target):
         raise ConfigError(f"{key}._target_={dotted}: is not a class or function")
     return typing.cast(Callable[..., Any], target)
+
+
+def no_such_setting(key: str, *known: Sequence[str], of: str = "") -> ConfigError:
+    """The error that tells of a key whose last part is no setting.
+
+    Args:
+        known: the settings that there are, of each choice that lacks it; the first hint counts.
+        of: which choices these are, where there are several.
+    """
+    name = key.rpartition(".")[2]
+    hints = (hint(name, names) for names in known)
+    choices = f" of {of}" if of else ""
+    return ConfigError(f"{key}: no such setting{choices}{next(filter(None, hints), '')}")
 
 
 def hint(name: str, known: Sequence[str]) -> str:
