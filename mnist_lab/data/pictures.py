@@ -27,8 +27,6 @@ _BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 _BRANDS = (b"ftyphei", b"ftypmif", b"ftypavi")  # HEIF and AVIF, from the fifth byte
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "AVIF")  # others may start programs
 _ENOUGH = 384  # pixels along the longer side, from which 20 are made
-# Pillow warns of sizes that are refused here.
-warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 def is_picture(path: Path) -> bool:
@@ -97,7 +95,11 @@ def read_pictures(
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for start in range(0, len(paths), size):
             places, pictures, faults = [], [np.empty((0, 28, 28), np.uint8)], []
-            for place, outcome in enumerate(pool.map(attempt, paths[start : start + size]), start):
+            # Pillow warns of sizes that are refused here. It is this thread that says so for all:
+            # what is done with warnings is the process's, not a thread's.
+            with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
+                outcomes = list(pool.map(attempt, paths[start : start + size]))
+            for place, outcome in enumerate(outcomes, start):
                 if isinstance(outcome, FileError):
                     faults.append(outcome)
                 else:

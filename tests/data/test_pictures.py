@@ -1,6 +1,7 @@
 """One's own pictures in MNIST's form, whatever their size, colours and transparency."""
 
 import io
+import warnings
 
 import numpy as np
 import pytest
@@ -214,6 +215,16 @@ def test_batches_keep_the_order_and_name_the_bad(digit, tmp_path):
     assert places == ([0, 1], [2], [4, 5], [6])
     assert np.concatenate(pictures)[:, 5, 5].tolist() == [30 * i for i in (0, 1, 2, 4, 5, 6)]
     assert [str(fault).partition(":")[0] for each in faults for fault in each] == [str(paths[3])]
+
+
+def test_what_pillow_warns_of_is_refused_here_and_nowhere_else(tmp_path):
+    (tmp_path / "x.png").write_bytes(huge(10_000, 10_000))
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        ((places, _, faults),) = read_pictures([tmp_path / "x.png"], 2)
+        assert (places, len(faults), warned) == ([], 1, [])
+        with Image.open(tmp_path / "x.png"):
+            assert [each.category for each in warned] == [Image.DecompressionBombWarning]
 
 
 def test_pictures_are_found_below_and_in_order(tmp_path):
