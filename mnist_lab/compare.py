@@ -1,5 +1,8 @@
 """The command `python -m mnist_lab.compare`: many runs, and what they say together."""
 
+import contextlib
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import hydra
@@ -42,6 +45,11 @@ def _compare(runs: list[str], output: str | None) -> None:
             f"runs={','.join(runs)}: none of {len(left_out)} runs can be compared; "
             f"{first.folder}: {first.reason}"
         )
+    alone = runs[0] if len(runs) == 1 and Path(runs[0]).is_dir() else None
+    folder = Path(output or alone or f"outputs/comparisons/{moment()}")
+    with _written(folder):  # before figures are drawn for it
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     from rich.console import Console
 
     from mnist_lab.comparison import rendering
@@ -55,14 +63,19 @@ def _compare(runs: list[str], output: str | None) -> None:
     if not console.is_terminal:
         console.width = 160
     rendering.say(console, sections, left_out)
-    alone = runs[0] if len(runs) == 1 and Path(runs[0]).is_dir() else None
-    folder = Path(output or alone or f"outputs/comparisons/{moment()}")
-    try:
+    with _written(folder):
         paths = rendering.write(folder, tables, sections, left_out)
-    except OSError as error:
-        raise LabError(f"output={folder}: cannot be written to: {error}") from error
     where = f"\n{len(paths)} files in {printable(str(folder))}: compare.html shows all of them"
     console.print(where, markup=False, soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    """What is written within goes into the folder; an error says which setting names it."""
+    try:
+        yield
+    except OSError as error:
+        raise LabError(f"output={folder}: cannot be written to: {error}") from error
 
 
 if __name__ == "__main__":

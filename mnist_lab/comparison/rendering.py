@@ -79,12 +79,11 @@ def _left_out(left_out: Sequence[LeftOut]) -> Answer:
 def write(
     folder: Path, tables: Sequence[Table], sections: Sequence[Section], left_out: Sequence[LeftOut]
 ) -> list[Path]:
-    """`compare.csv`, `compare.md`, `compare.html` and `compare_*.png`; their paths.
+    """`compare.csv`, `compare.md`, `compare.html` and `compare_*.png` in a folder; their paths.
 
     Raises:
         OSError: the folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"compare.{suffix}" for suffix in ("csv", "md", "html")]
     with whole(paths[0], newline="", encoding="utf-8") as file:
         rows = columns(tables)

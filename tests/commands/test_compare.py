@@ -79,6 +79,7 @@ def test_errors_are_a_line(arguments, told, write_run, lab_compare, tmp_path):
     assert called.status == 1
     (line,) = called.err.splitlines()
     assert told in line
+    assert len(called.out.splitlines()) <= 1  # how many are read: nothing is drawn or told
     assert not list(tmp_path.rglob("compare.*"))
 
 

@@ -22,6 +22,7 @@ def written(tmp_path):
     def write():
         runs, left_out = gather.read(gather.find([str(tmp_path / "runs")]))
         tables = arrange(runs, left_out)
+        (tmp_path / "out").mkdir(exist_ok=True)
         rendering.write(tmp_path / "out", tables, [Section.of(table) for table in tables], left_out)
         return tmp_path / "out"
 
