@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
-from lightning.fabric.loggers.logger import Logger
 
 from mnist_lab import Diverged, LabError
 from mnist_lab.runs.result import Result, git
@@ -25,6 +24,8 @@ from mnist_lab.training.outcome import result_of, result_table
 from mnist_lab.training.testing import load_best, tested
 
 log = logging.getLogger(__name__)
+
+_LOGGERS = ("lightning.pytorch.loggers.", "lightning.fabric.loggers.")
 
 
 def train(
@@ -125,15 +126,18 @@ def _misconfigured() -> Iterator[None]:
     except (LabError, OSError):
         raise
     except Exception as error:  # any that Lightning raises, of whatever type
-        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-        while frames[-1].f_code.co_name == "__getattr__":  # of a model that lacks something
-            frames.pop()
-        owners = [frame.f_locals.get("self") for frame in frames]
-        logger = next((owner for owner in owners if isinstance(owner, Logger)), None)
-        foreign = logger is not None and type(logger).__module__.startswith("lightning.")
-        theirs = ("lightning.", "torch.optim.")
-        if not (foreign or frames[-1].f_globals["__name__"].startswith(theirs)):
+        places = [
+            (frame.f_globals["__name__"], frame.f_code.co_qualname)
+            for frame, _ in traceback.walk_tb(error.__traceback__)
+        ]
+        while places[-1][1].endswith("__getattr__"):  # of a model that lacks something
+            places.pop()
+        module, name = places[-1]
+        for outer, called in places:  # what a logger calls to log elsewhere is the logger's, too
+            if outer.startswith(_LOGGERS) and "<locals>" not in called:  # no decorator
+                module, name = outer, called
+                break
+        if not module.startswith(("lightning.", "torch.optim.")):
             raise
-        owner = logger if foreign else owners[-1]
-        part = type(owner).__name__ if isinstance(owner, L.Callback | Logger) else "trainer"
-        raise LabError(f"{part}: {' '.join(str(error).split())}") from error
+        named = module.startswith(("lightning.pytorch.callbacks.", *_LOGGERS))
+        raise LabError(f"{name.partition('.')[0] if named else 'trainer'}: {error}") from error

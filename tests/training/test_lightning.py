@@ -315,6 +315,20 @@ def test_the_trainers_logger_is_tensorboards(digits, tmp_path):
     assert b"somebody" in events.read_bytes()
 
 
+def test_what_a_logger_cannot_take_is_told_by_its_name(digits, tmp_path):
+    for logger in (loggers.TensorBoardLogger(tmp_path), loggers.CSVLogger(tmp_path)):
+        bad = callbacks.LambdaCallback(on_train_start=lambda t, _: t.logger.log_metrics(3))
+        trainer = default_trainer(
+            tmp_path / type(logger).__name__,
+            callbacks={"x": bad},
+            logger=[logger],
+            accelerator="cpu",
+        )
+        told = f"^{type(logger).__name__}: 'int' object has no attribute 'items'$"
+        with pytest.raises(LabError, match=told):
+            run.train(digits, MLP(hidden=[8]), trainer, test=False)
+
+
 @pytest.mark.parametrize(
     ("setting", "told"),
     [
