@@ -1,6 +1,6 @@
 """Images and labels: where they come from, how they are split, and batches of them."""
 
-from mnist_lab.data.augment import RandomAffine
+from mnist_lab.data.augment import Compose, RandomAffine, RandomElastic, RandomErasing
 from mnist_lab.data.base import DataError, FileError, Source
 from mnist_lab.data.datamodule import DataModule, Transform
 from mnist_lab.data.loader import TensorLoader
@@ -8,6 +8,7 @@ from mnist_lab.data.local import FolderSource, KaggleSource
 from mnist_lab.data.sources import Digits, IDXSource
 
 __all__ = [
+    "Compose",
     "DataError",
     "DataModule",
     "Digits",
@@ -16,6 +17,8 @@ __all__ = [
     "IDXSource",
     "KaggleSource",
     "RandomAffine",
+    "RandomElastic",
+    "RandomErasing",
     "Source",
     "TensorLoader",
     "Transform",

@@ -1,17 +1,20 @@
-"""Each image is rotated, scaled and shifted as torchvision would do it."""
+"""Each image is rotated, scaled and shifted as torchvision would do it, and bent as scipy would."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.stats import kstest
 from torch.nn import functional
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import affine
 
-from mnist_lab.data import RandomAffine
+from mnist_lab.data import Compose, RandomAffine, RandomElastic, RandomErasing
+from tests.conftest import ROOT
 
 HEIGHT, WIDTH, LEVER = 60, 76, 16
 LIMITS = {"degrees": 30, "scale": 0.2, "shift": 4}
@@ -191,3 +194,86 @@ def test_input_is_left_alone():
 def test_bad_ranges_are_refused_by_name(name, value):
     with pytest.raises(ValueError, match=f"{name}.*{value}"):
         RandomAffine(**{name: value})
+
+
+@pytest.mark.parametrize("shape", [(5, 1, 28, 28), (3, 3, 20, 33)])
+def test_images_are_bent_as_scipy_does_it(shape):
+    count, _, height, width = shape
+    smooth = gaussian_filter(np.random.RandomState(0).rand(*shape), (0, 0, 1, 1))
+    images = torch.from_numpy(smooth / smooth.max() * 255).round().to(torch.uint8)
+    elastic = RandomElastic(alpha=34, sigma=4)
+    torch.manual_seed(0)
+    bent = elastic(images)
+    torch.manual_seed(0)
+    right, down = elastic.field(count, height, width, images.device).double().numpy().swapaxes(0, 1)
+    rows, columns = np.mgrid[:height, :width]
+    expected = [
+        [map_coordinates(plane.double(), [rows + d, columns + r], order=1, mode="grid-constant")
+         for plane in image]
+        for image, r, d in zip(images, right, down, strict=True)
+    ]  # fmt: skip
+    assert difference(bent, torch.from_numpy(np.round(expected)).to(torch.uint8)).max() <= 1
+    assert difference(bent, images).mean((1, 2, 3)).min() > 2
+
+
+@pytest.mark.parametrize("sigma", [2.0, 4.0])
+def test_the_field_is_smoothed_noise_of_the_papers_strength(sigma):
+    height, width, alpha, count = 20, 28, 10.0, 20000
+    torch.manual_seed(0)
+    elastic = RandomElastic(alpha, sigma)
+    field = elastic.field(count, height, width, torch.device("cpu")).double()
+    uniform = np.random.RandomState(0).uniform(-1, 1, (4000, height, width))
+    theirs = alpha * gaussian_filter(uniform, (0, sigma, sigma), mode="constant")
+    # Deviations at each place, at the border less; and how alike neighbours are.
+    np.testing.assert_allclose(field.std((0, 1)), theirs.std(0), rtol=0.06)
+    middle = (slice(None), height // 2, width // 2)
+    for steps in (1, int(sigma), int(2 * sigma)):
+        beside = (slice(None), height // 2, width // 2 + steps)
+        ours = np.corrcoef(field[:, 0][middle], field[:, 0][beside])[0, 1]
+        assert abs(ours - np.corrcoef(theirs[middle], theirs[beside])[0, 1]) < 0.05
+    assert abs(np.corrcoef(field[:, 0][middle], field[:, 1][middle])[0, 1]) < 0.03
+    assert kstest(field[:, 0][middle] / field[:, 0][middle].std(), "norm").pvalue > 0.01
+
+
+def test_a_black_square_of_the_side_at_any_place():
+    side, count, height, width = 6, 4000, 20, 24
+    torch.manual_seed(0)
+    images = torch.full((count, 2, height, width), 9, dtype=torch.uint8)
+    erased = RandomErasing(side, share=0.25)(images)
+    assert torch.equal(erased[:, 0], erased[:, 1])
+    black = erased[:, 0] == 0
+    hit = black.any(2).any(1)
+    assert hit.double().mean() == pytest.approx(0.25, abs=0.03)
+    rows, columns = black.any(2).sum(1)[hit], black.any(1).sum(1)[hit]
+    assert torch.equal(black.sum((1, 2))[hit], rows * columns)  # a rectangle
+    for lengths, size in ((rows, height), (columns, width)):
+        # Cut off at the border where the middle is nearer to it than half a side.
+        whole = (lengths == side).double().mean()
+        assert whole == pytest.approx((size - side + 1) / size, abs=0.05)
+        assert (lengths.min(), lengths.max()) == (side // 2, side)
+    assert torch.equal(RandomErasing(side, share=0.0)(images), images)
+
+
+def test_transforms_follow_one_another_as_they_are_named():
+    images = marked(8)
+    affine, erasing = RandomAffine(degrees=30), RandomErasing(10, share=1.0)
+    torch.manual_seed(0)
+    expected = erasing(affine(images))
+    torch.manual_seed(0)
+    assert torch.equal(Compose(one=affine, other=erasing)(images), expected)
+    shipped = instantiate(OmegaConf.load(ROOT / "conf/augment/affine_elastic.yaml"))
+    assert [type(each) for each in shipped.transforms.values()] == [RandomAffine, RandomElastic]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value"),
+    [
+        (RandomElastic, "alpha", -1),
+        (RandomElastic, "sigma", 0),
+        (RandomErasing, "side", 0),
+        (RandomErasing, "share", 1.1),
+    ],
+)
+def test_amounts_that_are_none_are_refused_by_name(kind, name, value):
+    with pytest.raises(ValueError, match=f"{name}.*{value}"):
+        kind(**{name: value})
