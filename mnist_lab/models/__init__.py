@@ -2,9 +2,10 @@
 
 from mnist_lab.models.checkpoint import load, read
 from mnist_lab.models.classifier import Classifier
+from mnist_lab.models.compact import CompactNet
 from mnist_lab.models.convnet import ConvNet
 from mnist_lab.models.ensemble import evaluate
 from mnist_lab.models.lenet import LeNet
 from mnist_lab.models.mlp import MLP
 
-__all__ = ["MLP", "Classifier", "ConvNet", "LeNet", "evaluate", "load", "read"]
+__all__ = ["MLP", "Classifier", "CompactNet", "ConvNet", "LeNet", "evaluate", "load", "read"]

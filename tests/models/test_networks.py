@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mnist_lab.data import Digits
-from mnist_lab.models import MLP, Classifier, ConvNet, LeNet
+from mnist_lab.models import MLP, Classifier, CompactNet, ConvNet, LeNet
 
 CONF = Path(__file__).resolve().parents[2] / "conf/model"
 SHIPPED = sorted(path.stem for path in CONF.glob("*.yaml"))
@@ -49,6 +49,9 @@ PARAMETERS = {
     "bn_cnn": conv(3, 1, 16) + norm(16) + conv(3, 16, 32) + norm(32) + conv(3, 32, 64) + norm(64)
     # 28 pixels halved three times are 3
     + linear(64 * 3**2, 128) + linear(128, 10),
+    # 5x5 and 3x3 without biases, then the average of 96 maps
+    "compact": 25 * 24 + norm(24) + 9 * 24 * 48 + norm(48) + 9 * 48 * 48 + norm(48)
+    + 9 * 48 * 96 + norm(96) + linear(96, 10),
     "kaggle_cnn": conv(5, 1, 32) + conv(5, 32, 32) + conv(3, 32, 64) + conv(3, 64, 64)
     + linear(64 * 7**2, 256) + linear(256, 10),
     "lenet": 61_706,
@@ -238,6 +241,48 @@ def test_convnet_refuses_blocks_that_do_not_fit(settings, told):
         ConvNet(**settings)
 
 
+def test_compact_net_computes_what_its_layers_say():
+    model = CompactNet(stem=3, widths=[[4], [5]], head="flat", dropout=0.5).eval()
+    images = noise(2, 1, 28, 28)
+    x = model.preprocess(images)
+    stem, stem_norm, _, first, first_norm, _, _, second, second_norm, *_, last = model.network
+    x = stem_norm(functional.conv2d(x, stem.weight, stride=2)).relu()
+    assert x.shape == (2, 3, 12, 12)
+    x = functional.max_pool2d(first_norm(functional.conv2d(x, first.weight)).relu(), 2)
+    x = second_norm(functional.conv2d(x, second.weight)).relu()
+    assert x.shape == (2, 5, 3, 3)
+    expected = functional.linear(x.flatten(1), last.weight, last.bias)
+    torch.testing.assert_close(model(images), expected)
+
+
+def test_separable_convolutions_on_unshuffled_pixels_compute_what_they_say():
+    model = CompactNet(stem=3, early="unshuffle", widths=[[5]], separable=True).eval()
+    images = noise(2, 1, 28, 28)
+    x = model.preprocess(images)
+    x = torch.cat([x[..., i::2, j::2] for i in (0, 1) for j in (0, 1)], dim=1)
+    _, stem, stem_norm, _, each, mixed, norm, *_, last = model.network
+    x = stem_norm(functional.conv2d(x, stem.weight)).relu()
+    maps = [functional.conv2d(x[:, [i]], each.weight[[i]]) for i in range(3)]
+    x = torch.einsum("nihw,oi->nohw", torch.cat(maps, 1), mixed.weight[..., 0, 0])
+    x = norm(x).relu()
+    assert x.shape == (2, 5, 10, 10)
+    expected = functional.linear(x.mean((2, 3)), last.weight, last.bias)
+    torch.testing.assert_close(model(images), expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"early": "unshuffle", "image_size": 27}, "image_size=27 is odd"),
+        ({"widths": [[4] * 6]}, "too small"),
+        ({"image_size": 8}, "too small"),
+    ],
+)
+def test_compact_net_refuses_blocks_that_do_not_fit(settings, told):
+    with pytest.raises(ValueError, match=told):
+        CompactNet(**settings)
+
+
 @pytest.mark.parametrize(
     ("model", "settings", "told"),
     [
@@ -246,6 +291,7 @@ def test_convnet_refuses_blocks_that_do_not_fit(settings, told):
         (LeNet, {"hidden": [0]}, "hidden="),
         (ConvNet, {"widths": [[3], [0]]}, "widths="),
         (ConvNet, {"hidden": [0]}, "hidden="),
+        (CompactNet, {"widths": [[0]]}, "widths="),
     ],
 )
 def test_layers_without_units_are_refused(model, settings, told):
@@ -300,6 +346,7 @@ def test_every_shipped_model_learns_64_images_by_heart(name):
 
 GOLDEN = {
     "bn_cnn": [2.40142, 1.68257, 1.16959, 0.75624, 0.45433],
+    "compact": [2.32087, 1.77575, 1.38971, 1.13081, 0.95322],
     "kaggle_cnn": [2.3036, 2.29609, 2.28924, 2.28135, 2.27277],
     "lenet": [2.30377, 2.29545, 2.28703, 2.27833, 2.26919],
     "lenet_maxpool": [2.30598, 2.29895, 2.2935, 2.28835, 2.28359],

@@ -1,0 +1,83 @@
+"""Networks that are accurate for their size."""
+
+from collections.abc import Sequence
+from typing import Literal, Unpack
+
+import torch
+from torch import nn
+
+from mnist_lab.models.classifier import Classifier, Shared
+from mnist_lab.settings.ranges import Count, Share
+
+_KERNEL = 3  # pixels a side
+
+
+class CompactNet(Classifier):
+    """3x3 convolutions without padding on images halved at once, batch-normalised before the ReLU.
+
+    Blocks are parted by 2x2 max pooling. Without padding no kernel sees a made-up border, and maps
+    shrink as they would by more pooling.
+
+    Args:
+        stem: channels of the first convolution.
+        early: how that halves the sides: `stride`, 5x5 by steps of two; or `unshuffle`, 3x3 on
+            squares of 2x2 pixels made one pixel of four channels (space to depth).
+        widths: for each block the channels of its convolutions.
+        separable: each convolution is one 3x3 kernel a channel, then a 1x1 mixture of channels
+            (Howard et al., "MobileNets", 2017), about an eighth of the weights.
+        head: what the last layer sees: the `average` of each channel's map, or all of it (`flat`).
+        dropout: of what the last layer sees.
+    """
+
+    def __init__(
+        self,
+        stem: Count = 24,
+        early: Literal["stride", "unshuffle"] = "stride",
+        widths: Sequence[Sequence[Count]] = ((48, 48), (96,)),
+        separable: bool = False,
+        head: Literal["average", "flat"] = "average",
+        dropout: Share = 0.0,
+        **shared: Unpack[Shared],
+    ) -> None:
+        super().__init__(**shared)
+        channels, size = self.hparams["in_channels"], self.image_size
+        layers: list[nn.Module] = []
+        if early == "stride":
+            layers.append(nn.Conv2d(channels, stem, 5, stride=2, bias=False))
+            size = (size - 5) // 2 + 1
+        else:
+            if size % 2:
+                raise ValueError(f"early=unshuffle: image_size={size} is odd")
+            layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, stem, 3, bias=False)]
+            size = size // 2 - 2
+        layers += [nn.BatchNorm2d(stem), nn.ReLU()]
+        channels = stem
+        for index, block in enumerate(widths):
+            if index:
+                layers.append(nn.MaxPool2d(2))
+                size //= 2
+            for width in block:
+                if size < _KERNEL:
+                    raise ValueError(f"image_size={self.image_size} is too small for these blocks")
+                layers += _convolution(channels, width, separable)
+                layers += [nn.BatchNorm2d(width), nn.ReLU()]
+                channels, size = width, size - _KERNEL + 1
+        if head == "average":
+            layers.append(nn.AdaptiveAvgPool2d(1))
+            size = 1
+        layers.append(nn.Flatten())
+        if dropout:
+            layers.append(nn.Dropout(dropout))
+        network = nn.Sequential(*layers, nn.Linear(channels * size**2, self.num_classes))
+        # As in `ConvNet`: less time a step on a CPU than with the default format.
+        self.network = network.to(memory_format=torch.channels_last)
+
+
+def _convolution(channels: int, width: int, separable: bool) -> list[nn.Module]:
+    """Without biases, which the batch normalisation that follows would undo."""
+    if not separable:
+        return [nn.Conv2d(channels, width, _KERNEL, bias=False)]
+    return [
+        nn.Conv2d(channels, channels, _KERNEL, groups=channels, bias=False),
+        nn.Conv2d(channels, width, 1, bias=False),
+    ]
