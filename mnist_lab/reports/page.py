@@ -146,6 +146,7 @@ def write_report(folder: Path, result: Result | None = None) -> None:
         numbers={
             **{name: number(value) for name, value in metrics.items()},
             "best epoch": f"{best} of {result.epochs}",
+            "weights": result.weights or "-",
             "steps": number(result.steps, ","),
             "images per second": number(result.images_per_second, ",.0f"),
             "seconds": ", ".join(f"{k} {number(v, '.1f')}" for k, v in result.seconds),

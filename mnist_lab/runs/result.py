@@ -65,6 +65,8 @@ class Result(_Stored):
         per_class: of the test split, by the classes' names; None of a run that wasn't tested.
         best_epoch: the one whose weights were tested, from 0; None of a run that diverged.
         ended_by: the setting or event that ended training.
+        weights: of which the metrics are, and which `best.ckpt` holds: as they were `trained`, or
+            the `averaged` ones.
         parameters: those that can be trained.
         config_hash: of the settings that influence the result.
         git: None of an installed package.
@@ -78,6 +80,7 @@ class Result(_Stored):
     epochs: Count
     steps: Count | None = None
     ended_by: str | None = None
+    weights: Literal["trained", "averaged"] | None = None
     parameters: Count
     seconds: Seconds
     images_per_second: float | None = None

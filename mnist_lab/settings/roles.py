@@ -99,6 +99,7 @@ ROLES: Mapping[str, Role] = {
     "trainer.callbacks.best": METHOD,
     "trainer.callbacks.last": TALK,
     "trainer.callbacks.early_stopping": METHOD,
+    "trainer.callbacks.ema": METHOD | SHOWN,
     "trainer.callbacks.dashboard": TALK,
     "trainer.callbacks.figures": TALK,
     "trainer.callbacks.tables": TALK,

@@ -5,12 +5,14 @@ from functools import partial
 from typing import Any
 
 import lightning.pytorch as L
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from mnist_lab.data import DataModule
 from mnist_lab.models import Classifier
 from mnist_lab.runs.result import Result
 from mnist_lab.settings.roles import Role, keys
+from mnist_lab.training.attributes import attributes
 from mnist_lab.training.handover import Facts, name_of
 from mnist_lab.training.history import History
 
@@ -30,6 +32,12 @@ def hyperparameters(
     if isinstance(model, Classifier):
         values |= _named("optimizer", model._make_optimizer)
         values |= _named("scheduler", model._make_scheduler)
+    averaging = [
+        callback
+        for callback in attributes(trainer).callbacks
+        if isinstance(callback, WeightAveraging)
+    ]
+    values |= _named("trainer.callbacks.ema", averaging[0] if averaging else None)
     return {
         **values,
         "trainer.max_epochs": trainer.max_epochs,

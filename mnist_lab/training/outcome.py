@@ -9,6 +9,7 @@ from typing import Any, Literal
 import lightning
 import lightning.pytorch as L
 import torch
+from lightning.pytorch.callbacks import WeightAveraging
 from rich.table import Table
 
 import mnist_lab
@@ -18,6 +19,7 @@ from mnist_lab.metrics.evaluation import Evaluation, shortest
 from mnist_lab.models import Classifier
 from mnist_lab.models.summary import table_text
 from mnist_lab.runs.result import ClassScores, Commit, Result, Seconds
+from mnist_lab.training.attributes import attributes
 from mnist_lab.training.continuation import LastCheckpoint
 from mnist_lab.training.handover import Facts, name_of
 from mnist_lab.training.stopping import ended_by
@@ -50,7 +52,8 @@ def result_of(
         reason: of a run that diverged.
     """
     facts = Facts.of(data)
-    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by the Trainer
+    callbacks = attributes(trainer).callbacks
+    averaged = any(isinstance(callback, WeightAveraging) for callback in callbacks)
     earlier = sum(c.earlier_seconds for c in callbacks if isinstance(c, LastCheckpoint))
     fit = seconds["fit"] + earlier
     batches = trainer.fit_loop.epoch_loop.batch_progress.total.completed
@@ -67,6 +70,7 @@ def result_of(
         epochs=trainer.current_epoch,
         steps=trainer.global_step,
         ended_by=ended_by(trainer) if status == "completed" else None,
+        weights="averaged" if averaged else "trained",
         parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         seconds=Seconds(
             data=data.seconds if isinstance(data, DataModule) else None,
@@ -135,6 +139,8 @@ def result_table(result: Result) -> str:
         table.add_row(name, _number(value, ".4f"))
     assert result.best_epoch is not None  # of a run that was completed
     table.add_row("best epoch", f"{result.best_epoch + 1} of {result.epochs}")
+    if result.weights == "averaged":
+        table.add_row("weights", "averaged")
     table.add_row("fit", f"{_number(result.seconds.fit, '.1f')} s")
     table.add_row("images per second", _number(result.images_per_second, ",.0f"))
     return f"{result.model} on {result.dataset}\n{table_text(table)}"

@@ -36,6 +36,7 @@ KEYS = [
     "epochs",
     "steps",
     "ended_by",
+    "weights",
     "parameters",
     "seconds",
     "images_per_second",
@@ -73,7 +74,7 @@ def test_a_run_leaves_its_folder(lab_train, tmp_path):
     assert result["status"] == "completed"
     assert (result["seed"], result["dataset"], result["model"]) == (0, "digits", "lenet")
     assert (result["epochs"], result["steps"], result["parameters"]) == (2, 2 * 20, 61_706)
-    assert result["ended_by"] == "trainer.max_epochs=2"
+    assert (result["ended_by"], result["weights"]) == ("trainer.max_epochs=2", "trained")
     assert sorted(result["seconds"]) == ["data", "fit", "test", "total"]
 
     by_epoch = rows(folder / "metrics.csv")

@@ -22,6 +22,7 @@ RESULT = Result(
     epochs=2,
     steps=40,
     ended_by="trainer.max_epochs=2",
+    weights="averaged",
     parameters=15306,
     seconds=Seconds(data=0.2, fit=1.5, test=None, total=6.9),
     images_per_second=2416.892232285794,
@@ -41,8 +42,8 @@ def test_the_file_is_what_it_was_and_comes_back(tmp_path):
     text = (tmp_path / "result.json").read_text()
     assert list(json.loads(text)) == [
         "status", "metrics", "per_class", "best_epoch", "epochs", "steps", "ended_by",
-        "parameters", "seconds", "images_per_second", "seed", "dataset", "model", "device",
-        "precision", "config_hash", "versions", "git",
+        "weights", "parameters", "seconds", "images_per_second", "seed", "dataset", "model",
+        "device", "precision", "config_hash", "versions", "git",
     ]  # fmt: skip
     assert '  "metrics": {\n    "val/loss": 0.31842938,\n    "val/accuracy": null,\n' in text
     assert '"test/loss": 1e-05,' in text
