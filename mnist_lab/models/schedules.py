@@ -6,13 +6,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import (
-    LambdaLR,
-    LRScheduler,
-    OneCycleLR,
-    ReduceLROnPlateau,
-    StepLR,
-)
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
 
 from mnist_lab.settings.ranges import Count, LessThanOne, Positive, Share, ranged
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import logging
 from typing import Any
 
 import lightning.pytorch as L
@@ -12,8 +11,6 @@ from rich.table import Table
 from torch import nn
 
 from mnist_lab.models import Classifier
-
-log = logging.getLogger(__name__)
 
 
 def layer_table(model: L.LightningModule) -> str:

@@ -1,18 +1,12 @@
 """`checkpoints/best.ckpt`."""
 
-import logging
 import math
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as L
-from lightning.pytorch.callbacks import (
-    Callback,
-    ModelCheckpoint,
-)
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
-
-log = logging.getLogger(__name__)
 
 
 class BestCheckpoint(ModelCheckpoint):

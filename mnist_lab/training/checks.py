@@ -98,7 +98,8 @@ def check_model(model: Classifier) -> None:
     under_way: list[tuple[nn.Module, Any]] = []
 
     def enter(layer: nn.Module, inputs: Any) -> None:
-        under_way.append((layer, inputs[0].shape if inputs and _is_tensor(inputs[0]) else None))
+        given = inputs[0] if inputs else None
+        under_way.append((layer, given.shape if isinstance(given, Tensor) else None))
 
     def leave(layer: nn.Module, inputs: Any, output: Any) -> None:
         under_way.pop()
@@ -122,8 +123,8 @@ def check_model(model: Classifier) -> None:
     finally:
         for handle in handles:
             handle.remove()
-    if not _is_tensor(logits) or logits.shape != (1, model.num_classes):
-        found = list(logits.shape) if _is_tensor(logits) else type(logits).__name__
+    if not isinstance(logits, Tensor) or logits.shape != (1, model.num_classes):
+        found = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise LabError(
             f"{name}: of one image its network makes {found}; "
             f"logits are {[1, model.num_classes]}, a number a class"
@@ -143,10 +144,6 @@ def _misfit(layer: nn.Module, given: Any, error: Exception) -> str:
             )
         return f"cannot take {list(given)}: {str(error).splitlines()[0]}"
     return f"fails: {str(error).splitlines()[0]}"
-
-
-def _is_tensor(value: Any) -> bool:
-    return isinstance(value, Tensor)
 
 
 def check(

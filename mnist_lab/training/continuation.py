@@ -13,11 +13,7 @@ from typing import Any
 import lightning.pytorch as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import (
-    Callback,
-    Checkpoint,
-    GradientAccumulationScheduler,
-)
+from lightning.pytorch.callbacks import Callback, Checkpoint, GradientAccumulationScheduler
 
 from mnist_lab.settings.ranges import Count, Ranged
 from mnist_lab.system.processes import gathered

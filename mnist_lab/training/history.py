@@ -1,7 +1,6 @@
 """`metrics.csv`."""
 
 import csv
-import logging
 import math
 from argparse import Namespace
 from collections.abc import Mapping
@@ -13,8 +12,6 @@ from lightning.pytorch.loggers import Logger
 
 from mnist_lab.metrics.evaluation import shortest
 from mnist_lab.system.files import whole
-
-log = logging.getLogger(__name__)
 
 
 class History(Logger):

@@ -1,22 +1,17 @@
 """What ends a fit before its last epoch."""
 
-import logging
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import lightning.pytorch as L
-from lightning.pytorch.callbacks import (
-    Callback,
-)
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.callbacks import EarlyStopping as LightningEarlyStopping
 from torch import Tensor
 
 from mnist_lab import Diverged
 from mnist_lab.system.processes import gathered
 from mnist_lab.training.attributes import attributes
-
-log = logging.getLogger(__name__)
 
 
 class EarlyStopping(LightningEarlyStopping):

@@ -19,9 +19,6 @@ from mnist_lab.settings.roles import mode_of
 from mnist_lab.training.attributes import attributes
 from mnist_lab.training.handover import HandOver
 
-log = logging.getLogger(__name__)
-
-
 # What `default_trainer` made each trainer from, and the callbacks that it had then.
 built_from: MutableMapping[L.Trainer, tuple[dict[str, Any], list[L.Callback]]] = WeakKeyDictionary()
 
