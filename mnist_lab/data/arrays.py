@@ -1,4 +1,4 @@
-"""NumPy's `.npy` and `.npz`: images, or rows of pixels, in arrays of numbers."""
+"""Images, or rows of pixels, in arrays of numbers: NumPy's `.npy` and `.npz`, and IDX."""
 
 import math
 import zipfile
@@ -11,7 +11,7 @@ import numpy as np
 
 from mnist_lab import first_few
 from mnist_lab.data.base import FileError
-from mnist_lab.data.idx import Bytes, Numbers, are_bytes, as_bytes
+from mnist_lab.data.idx import Bytes, Numbers, are_bytes, as_bytes, shape_of
 from mnist_lab.data.layout import COUNT
 
 MAGIC = b"\x93NUMPY"
@@ -41,12 +41,14 @@ class Rows:
         blocks: all rows, some MB at a time; reading them may raise `FileError`.
         understood: how the file is read, as far as that isn't plainly Kaggle's form.
         labels: `(N,)`, where they stand apart from the images.
+        total: how many rows there are, where that is known beforehand.
     """
 
     names: list[str]
     blocks: Iterator[Block]
     understood: list[str] = field(default_factory=list)
     labels: Bytes | None = None
+    total: int | None = None
 
 
 class _Header(NamedTuple):
@@ -79,7 +81,20 @@ def rows_of_array(file: IO[bytes], path: Path) -> Rows:
             f"{path}: its shape is {header.shape} of {header.dtype}; images have (N, 28, 28) or "
             "(N, 784), of numbers"
         )
-    return Rows([], _blocks(file, path, header, header.rows))
+    return Rows([], _blocks(file, path, header, header.rows), total=header.rows)
+
+
+def rows_of_idx(file: IO[bytes], path: Path) -> Rows:
+    """Those of an IDX file, packed or not: of the shape `(N, 28, 28)`.
+
+    Raises:
+        FileError: as `rows_of_array`.
+    """
+    shape = shape_of(file, path)
+    if shape[1:] != (28, 28) or not shape[0]:
+        raise FileError(f"{path}: its shape is {shape}, not that of images, (N, 28, 28)")
+    header = _Header(shape, False, np.dtype(np.uint8))
+    return Rows([], _blocks(file, path, header, shape[0]), total=shape[0])
 
 
 def rows_of_archive(archive: zipfile.ZipFile, path: Path) -> Rows:
@@ -106,7 +121,7 @@ def rows_of_archive(archive: zipfile.ZipFile, path: Path) -> Rows:
     if len(of_labels) == 1 and math.prod(shape[1:]) == COUNT:  # else they are a column of the array
         name = of_labels[0].removesuffix(".npy")
         with archive.open(of_labels[0]) as file:
-            blocks = list(_blocks(file, path, _header(file, path), shape[0]))
+            blocks = list(_blocks(file, path, _header(file, path), shape[0], "labels"))
         labels = np.concatenate([block.values for block in blocks])[:, 0]
         if not are_bytes(labels).all():
             raise FileError(f"{path}: {name}: not whole numbers from 0 to 255")
@@ -127,7 +142,9 @@ def _header(file: IO[bytes], path: Path) -> _Header:
         raise FileError(f"{path}: not a readable array: {reason}") from error
 
 
-def _blocks(file: IO[bytes], path: Path, header: _Header, rows: int) -> Iterator[Block]:
+def _blocks(
+    file: IO[bytes], path: Path, header: _Header, rows: int, what: str = "images"
+) -> Iterator[Block]:
     """Its rows, one an image or label, some thousands at a time."""
     width = math.prod(header.shape) // rows
     length = width * header.dtype.itemsize
@@ -138,13 +155,13 @@ def _blocks(file: IO[bytes], path: Path, header: _Header, rows: int) -> Iterator
         count = min(step, rows - start)
         content = file.read(count * length)
         if len(content) < count * length:
-            raise FileError(f"{path}: ends before its last row")
+            raise FileError(f"{path}: ends before the last of its {rows} {what}")
         values = np.frombuffer(content, header.dtype)
         if header.columns:
             values = values.reshape(header.shape, order="F")
         yield _block(values.reshape(count, width), start)
     if file.read(1):
-        raise FileError(f"{path}: goes on after the last of its {rows} rows")
+        raise FileError(f"{path}: goes on after the last of its {rows} {what}")
 
 
 def _block(values: Numbers, start: int) -> Block:

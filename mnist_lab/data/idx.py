@@ -3,13 +3,14 @@
 import math
 import os
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from mnist_lab.data.base import FileError
+
+MAGIC = b"\0\0\x08"  # of bytes
 
 Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
 Numbers = np.ndarray[tuple[int, ...], np.dtype[Any]]
@@ -24,7 +25,7 @@ def read_idx(path: Path) -> Bytes:
     """
     try:
         with open(path, "rb") as file:
-            shape = _shape(file, path)
+            shape = shape_of(file, path)
             size, expected = os.fstat(file.fileno()).st_size, file.tell() + math.prod(shape)
             if size != expected:
                 raise FileError(f"{path}: {size} bytes, {expected} expected")
@@ -33,37 +34,6 @@ def read_idx(path: Path) -> Bytes:
         raise FileError(f"{path}: no array has the shape {shape}") from error
     except OSError as error:
         raise FileError(f"{path}: {error.strerror}") from error
-
-
-def idx_batches(
-    file: IO[bytes], path: Path, size: int, scale: float = 1
-) -> tuple[int, Iterator[Bytes]]:
-    """How many images an open file has, unpacked or not, and batches `(size, 28, 28)` of them.
-
-    Args:
-        scale: what their pixels are multiplied by.
-
-    Raises:
-        FileError: it isn't an IDX file of such images, or (from the batches) its length differs.
-    """
-    shape = _shape(file, path)
-    if shape[1:] != (28, 28) or not shape[0]:
-        raise FileError(f"{path}: its shape is {shape}, not that of images, (N, 28, 28)")
-
-    def batches() -> Iterator[Bytes]:
-        for start in range(0, shape[0], size):
-            count = min(size, shape[0] - start)
-            content = file.read(count * 28 * 28)
-            if len(content) < count * 28 * 28:
-                raise FileError(f"{path}: ends before the last of its {shape[0]} images")
-            pixels = np.frombuffer(content, np.uint8)
-            if not are_bytes(pixels, scale).all():
-                raise FileError(f"{path}: a pixel times {scale:g} is no number from 0 to 255")
-            yield as_bytes(pixels, scale).reshape(count, 28, 28)
-        if file.read(1):
-            raise FileError(f"{path}: goes on after the last of its {shape[0]} images")
-
-    return shape[0], batches()
 
 
 def are_bytes(values: Numbers, scale: float = 1) -> Mask:
@@ -87,9 +57,14 @@ def as_bytes(values: Numbers, scale: float = 1) -> Bytes:
     return np.rint(values.astype(np.float64) * scale).astype(np.uint8)
 
 
-def _shape(file: IO[bytes], path: Path) -> tuple[int, ...]:
+def shape_of(file: IO[bytes], path: Path) -> tuple[int, ...]:
+    """What the header of an open file says, behind which its bytes begin.
+
+    Raises:
+        FileError: it isn't IDX.
+    """
     magic = file.read(4)
-    if len(magic) < 4 or magic[:3] != b"\0\0\x08" or not 1 <= magic[3] <= 4:
+    if len(magic) < 4 or magic[:3] != MAGIC or not 1 <= magic[3] <= 4:
         raise FileError(f"{path}: not an IDX file of bytes")
     header = file.read(4 * magic[3])
     if len(header) < 4 * magic[3]:

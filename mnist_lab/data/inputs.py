@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 
 from mnist_lab.data.base import FileError
-from mnist_lab.data.idx import Bytes, idx_batches
+from mnist_lab.data.idx import Bytes
 from mnist_lab.data.packed import unpacked
 from mnist_lab.data.pictures import SUFFIXES, is_picture, pictures_in, read_pictures
 from mnist_lab.data.tables import open_table, seems_a_table
-
-_IDX = b"\0\0\x08"
 
 
 @dataclass
@@ -69,15 +67,12 @@ def open_images(path: Path, size: int, *, classes: int = 10, scale: float | None
         return _pictures([path], [path.name], [], size)
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(unpacked(path))
-        if isinstance(file, zipfile.ZipFile) or seems_a_table(file, path):
-            table = open_table(file, path, size, classes=classes, labels=False, scale=scale)
-            arrays: Iterator[Bytes] = (images for _, images in table.batches)
-            batches = _ahead(_placed(arrays, stack.pop_all()))
-            return Images(batches, None, understood=table.understood)
-        if file.peek(3)[:3] != _IDX:
+        if not (isinstance(file, zipfile.ZipFile) or seems_a_table(file, path)):
             raise FileError(f"{path}: neither picture nor IDX file nor table of pixels")
-        total, arrays = idx_batches(file, path, size, 1 if scale is None else scale)
-        return Images(_ahead(_placed(arrays, stack.pop_all())), total)
+        table = open_table(file, path, size, classes=classes, labels=False, scale=scale)
+        arrays = (images for _, images in table.batches)
+        batches = _ahead(_placed(arrays, stack.pop_all()))
+        return Images(batches, table.total, understood=table.understood)
 
 
 def image_ids(names: list[str]) -> list[int]:

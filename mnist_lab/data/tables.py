@@ -1,4 +1,4 @@
-"""Tables of pixels: text in Kaggle's form or one like it, and NumPy's arrays."""
+"""Tables of pixels: text in Kaggle's form or one like it, NumPy's arrays, and IDX."""
 
 import csv
 import zipfile
@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from mnist_lab.data import arrays
+from mnist_lab.data import arrays, idx
 from mnist_lab.data.arrays import Block, Rows
 from mnist_lab.data.base import FileError
 from mnist_lab.data.idx import Bytes, Numbers, are_bytes, as_bytes
@@ -40,11 +40,13 @@ class Table(NamedTuple):
         labelled: whether it has labels.
         understood: how it is read, as far as that isn't plainly Kaggle's form.
         batches: labels `(N,)` and images `(N, 28, 28)`; reading them may raise `FileError`.
+        total: how many images there are, where that is known beforehand.
     """
 
     labelled: bool
     understood: list[str]
     batches: Iterator[Batch]
+    total: int | None
 
 
 def open_table(
@@ -71,6 +73,8 @@ def open_table(
         rows = arrays.rows_of_archive(file, path)
     elif file.peek(6)[:6] == arrays.MAGIC:
         rows = arrays.rows_of_array(file, path)
+    elif file.peek(3)[:3] == idx.MAGIC:
+        rows = arrays.rows_of_idx(file, path)
     else:
         rows = _rows_of_text(file, path)
     layout = layout_of_names(rows.names, path) if rows.names else None
@@ -86,15 +90,17 @@ def open_table(
         layout.label is not None or rows.labels is not None,
         [*rows.understood, *layout.understood],
         _batches(parts, rows.labels, size),
+        rows.total,
     )
 
 
 def seems_a_table(file: Any, path: Path) -> bool:
-    """Whether what `unpacked` has opened is one of NumPy's arrays or begins like a table's text."""
+    """Whether what `unpacked` has opened is an array or begins like a table's text."""
     start: bytes = file.peek(1 << 10)[: 1 << 10]
     separated = max(start.count(separator.encode()) for separator in _SEPARATORS) >= 20
     text = separated and not set(start) & set(range(9))  # control characters
-    return start.startswith(arrays.MAGIC) or text or bool({".csv", ".tsv"} & set(path.suffixes))
+    array = start.startswith((arrays.MAGIC, idx.MAGIC))
+    return array or text or bool({".csv", ".tsv"} & set(path.suffixes))
 
 
 def read_table(path: Path, classes: int) -> tuple[Bytes, Bytes, list[str]]:

@@ -87,7 +87,7 @@ BAD = {
         ["input=good.png", "invert=true"],
         "invert, scale and transpose are for",
     ),
-    "too bright": (["scale=2"], "x.idx: a pixel times 2 is no number from 0 to 255"),
+    "too bright": (["scale=2"], " times 2 is no number from 0 to 255"),
     "a scale": (["scale=-1"], "scale=-1: should be greater than 0"),
     "three channels": (["checkpoint=colour.ckpt"], "colour.ckpt: takes images of 3 channels"),
     "device": (["device=abacus"], "device=abacus: "),
