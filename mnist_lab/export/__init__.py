@@ -3,7 +3,6 @@
 Imports nothing heavy before something is exported.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,7 +11,7 @@ from annotated_types import Ge
 
 from mnist_lab import LabError
 from mnist_lab.settings.ranges import ranged
-from mnist_lab.system.files import whole
+from mnist_lab.system import files
 
 Format = Literal["html", "onnx", "pt2"]
 FORMATS: tuple[Format, ...] = ("html", "onnx", "pt2")
@@ -41,11 +40,7 @@ def export(
     """
     target = Path(output)
     form = _form(target, format)
-    if target.exists() and not (overwrite and target.is_file()):
-        remedy = "exists; overwrite=true replaces it"
-        if not target.is_file():  # a pipe or device would be replaced, too
-            remedy = f"is {'a folder' if target.is_dir() else 'no file that could be replaced'}"
-        raise LabError(f"output={target}: {remedy}")
+    files.refuse_taken(target, overwrite)
     paths = [checkpoint] if isinstance(checkpoint, str) else list(checkpoint)
     most = 2 if form == "html" else 1
     if not 1 <= len(paths) <= most:
@@ -54,11 +49,8 @@ def export(
             f"not {len(paths)}"
         )
     content = _content(form, paths, images, trust)
-    try:
-        with whole(Path(os.path.realpath(target)), "wb") as file:  # a link stays one
-            file.write(content)
-    except OSError as error:
-        raise LabError(f"output={target}: cannot be written: {error}") from error
+    with files.output_file(target) as file:
+        file.write(content)
     return target
 
 

@@ -3,7 +3,6 @@
 Imports nothing heavy before its settings have been looked at.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mnist_lab import LabError, first_few
 from mnist_lab.settings.ranges import Count, Positive, ranged
+from mnist_lab.system.files import output_file, refuse_taken
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,11 +50,7 @@ def predict(
             pictures among others are told, and only when all the rest has been written.
     """
     target = Path(output or {"csv": "predictions.csv", "kaggle": "submission.csv"}[format])
-    if target.exists() and not (overwrite and target.is_file()):
-        remedy = "exists; overwrite=true replaces it"
-        if not target.is_file():  # a pipe or device would be replaced, too
-            remedy = f"is {'a folder' if target.is_dir() else 'no file that could be replaced'}"
-        raise LabError(f"output={target}: {remedy}")
+    refuse_taken(target, overwrite)
 
     from mnist_lab.data.inputs import open_images
     from mnist_lab.runs import trained
@@ -105,37 +101,33 @@ def _write(
 
     from mnist_lab.data.inputs import image_ids
     from mnist_lab.runs import predictions
-    from mnist_lab.system.files import whole
 
     model, classes, names = network.model, network.classes, images.names
     numbers = image_ids(names or [])
     count = 0
-    try:
-        with (
-            whole(Path(os.path.realpath(target)), "wb") as file,  # a link stays one
-            tqdm(total=images.total, unit=" images", disable=None) as bar,
-            torch.inference_mode(),
-        ):
-            for indices, pixels in images.batches:
-                batch, places = remedies(pixels), indices.tolist()
-                if not count and names is None:
-                    oddity = remedies.examine(batch, network, what)
-                    if oddity is not None:
-                        print(oddity, file=sys.stderr)
-                probabilities = model(batch.to(model.device)).softmax(1).cpu()
-                if format == "kaggle":
-                    ids = [place + 1 if names is None else numbers[place] for place in places]
-                    table = predictions.submission(ids, probabilities, classes)
-                elif names is None:
-                    table = predictions.table({"index": places}, probabilities, classes)
-                else:
-                    files = [names[place] for place in places]
-                    table = predictions.table({"file": files}, probabilities, classes)
-                table.write_csv(file, include_header=not count)
-                count += len(batch)
-                bar.update(len(batch))
-            if not count:
-                raise LabError(f"none of {images.total} readable: {images.refused[0]}")
-    except OSError as error:
-        raise LabError(f"output={target}: cannot be written: {error}") from error
+    with (
+        output_file(target) as file,
+        tqdm(total=images.total, unit=" images", disable=None) as bar,
+        torch.inference_mode(),
+    ):
+        for indices, pixels in images.batches:
+            batch, places = remedies(pixels), indices.tolist()
+            if not count and names is None:
+                oddity = remedies.examine(batch, network, what)
+                if oddity is not None:
+                    print(oddity, file=sys.stderr)
+            probabilities = model(batch.to(model.device)).softmax(1).cpu()
+            if format == "kaggle":
+                ids = [place + 1 if names is None else numbers[place] for place in places]
+                table = predictions.submission(ids, probabilities, classes)
+            elif names is None:
+                table = predictions.table({"index": places}, probabilities, classes)
+            else:
+                files = [names[place] for place in places]
+                table = predictions.table({"file": files}, probabilities, classes)
+            table.write_csv(file, include_header=not count)
+            count += len(batch)
+            bar.update(len(batch))
+        if not count:
+            raise LabError(f"none of {images.total} readable: {images.refused[0]}")
     return count, probabilities

@@ -52,6 +52,33 @@ def whole(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
         os.close(folder)
 
 
+def refuse_taken(target: Path, overwrite: bool) -> None:
+    """Nothing but a file is ever replaced by what a command writes, and that where it may be.
+
+    Raises:
+        LabError: there is something, and it may not.
+    """
+    if target.exists() and not (overwrite and target.is_file()):
+        remedy = "exists; overwrite=true replaces it"
+        if not target.is_file():  # a pipe or device would be replaced, too
+            remedy = f"is {'a folder' if target.is_dir() else 'no file that could be replaced'}"
+        raise LabError(f"output={target}: {remedy}")
+
+
+@contextlib.contextmanager
+def output_file(target: Path) -> Iterator[IO[bytes]]:
+    """`whole`, for bytes that a command writes; a link to another place stays one.
+
+    Raises:
+        LabError: it cannot be written.
+    """
+    try:
+        with whole(Path(os.path.realpath(target)), "wb") as file:
+            yield file
+    except OSError as error:
+        raise LabError(f"output={target}: cannot be written: {error}") from error
+
+
 _SPLIT = re.compile(
     r"(?:(train|training)|(val|valid|validation|dev)|(test|testing))(?:[ _-]?(?:set|data|images))?",
     re.IGNORECASE,
