@@ -152,8 +152,7 @@ def continued(
     plain = read_config(folder)
     if trust is not None:
         vouch(plain, trust)
-    trainer = plain["trainer"]
-    epochs = trainer.get("max_epochs")
+    epochs = plain["trainer"].get("max_epochs")
     changeable = roles.keys(Role.CHANGEABLE)
     for key, value in changes.items():
         if key not in changeable:
@@ -161,16 +160,10 @@ def continued(
                 f"{key}: cannot be set beside resume={folder}, which has its own settings; "
                 f"only these can: {', '.join(sorted(changeable))}"
             )
-        group, _, name = key.rpartition(".")
-        (plain[group] if group else plain)[name] = value
-        if key == "trainer.accelerator" and isinstance(trainer.get("precision"), dict):
-            trainer["precision"]["accelerator"] = value
-        if key == "checkpoint_every_n_steps":
-            last = (trainer.get("callbacks") or {}).get("last")
-            if not isinstance(last, dict):
-                raise LabError(f"{key}: the run in {folder} writes no last.ckpt")
-            last["every_n_steps"] = value
-    wanted = trainer.get("max_epochs")
+        _set(plain, key, value)
+        if key in roles.REPEATED:
+            _set(plain, roles.REPEATED[key], value)
+    wanted = plain["trainer"].get("max_epochs")
     if wanted != epochs:
         if not (isinstance(wanted, int) and isinstance(epochs, int) and wanted > epochs):
             raise LabError(f"trainer.max_epochs={wanted}: can only grow, from {epochs}")
@@ -181,6 +174,15 @@ def continued(
                 f"trainer.max_epochs={wanted}: {schedule} was laid out for {epochs} epochs"
             )
     return plain
+
+
+def _set(nested: Any, key: str, value: Any) -> None:
+    """Set one of nested values, where there is what it is a setting of."""
+    *groups, name = key.split(".")
+    for group in groups:
+        nested = nested.get(group) if isinstance(nested, dict) else None
+    if isinstance(nested, dict):
+        nested[name] = value
 
 
 def _differing(one: Mapping[str, Any], other: Mapping[str, Any], path: str = "") -> list[str]:

@@ -127,6 +127,12 @@ ROLES: Mapping[str, Role] = {
 }
 """By a setting's key; what has no row of its own is what stands above it is."""
 
+REPEATED: Mapping[str, str] = {
+    "checkpoint_every_n_steps": "trainer.callbacks.last.every_n_steps",
+    "trainer.accelerator": "trainer.precision.accelerator",
+}
+"""Where `conf/` computes something from a setting that may be changed: stored, it stands twice."""
+
 _INCIDENTAL: Mapping[str, tuple[str, ...]] = {
     "mnist_lab.data.IDXSource": ("root", "urls"),
     "mnist_lab.data.Digits": ("root",),

@@ -20,6 +20,7 @@ from mnist_lab.settings.ranges import Seed
 from mnist_lab.settings.roles import Mode, mode_of
 from mnist_lab.system import processes
 from mnist_lab.training.attributes import attributes
+from mnist_lab.training.continuation import LastCheckpoint
 from mnist_lab.training.handover import Facts
 from mnist_lab.training.run import train
 from mnist_lab.training.trainer import quieten
@@ -90,6 +91,11 @@ def train_configured(
         )
     if trainer.world_size >= 2**31:
         raise LabError(f"trainer.num_nodes={trainer.num_nodes}: more than there are numbers for")
+    every = built.checkpoint_every_n_steps
+    if every and not any(isinstance(c, LastCheckpoint) for c in attributes(trainer).callbacks):
+        raise LabError(
+            f"checkpoint_every_n_steps={every}: no callback of this run writes last.ckpt"
+        )
     if not resume and processes.rank() == 0 and not attributes(trainer).fast_dev_run:
         run_folder.refuse_others(folder, plain, Facts.of(built.data).incidental)
     for line in notes:

@@ -273,6 +273,10 @@ def test_bad_input_is_told_in_a_line_before_anything_is_done(
         (["+model.in_channels=3"], "model.in_channels=3: the images have 1"),
         (["monitor=val/loss", "mode=max"], "mode=max: of val/loss less is better"),
         (["model=bn_cnn", "data.batch_size=1"], "data.batch_size=1: batch normalisation needs two"),
+        (
+            ["trainer.callbacks.last=null", "checkpoint_every_n_steps=7"],
+            "checkpoint_every_n_steps=7: no callback of this run writes last.ckpt",
+        ),
         (["+trainer.max_time=00:00:00:09"], "max_time (a Timer): a run that ends by the clock"),
         (["+trainer.val_check_interval=00:00:00:09"], "val_check_interval: a run that ends by the"),
     ],

@@ -51,6 +51,22 @@ def test_a_schedule_says_that_it_was_laid_out_for_a_length(schedule, tmp_path):
         continued(folder, {"trainer.max_epochs": 9}, trust)
 
 
+def test_what_stands_twice_is_changed_twice(tmp_path):
+    trainer = {"precision": {"accelerator": "cpu"}, "callbacks": {"last": {"every_n_steps": None}}}
+    folder = stored(tmp_path, "mnist_lab.models.schedules.constant", trainer=trainer)
+    plain = continued(folder, {"trainer.accelerator": "gpu", "checkpoint_every_n_steps": 7}, [])
+    assert plain["checkpoint_every_n_steps"] == 7
+    assert plain["trainer"] == {
+        "accelerator": "gpu",
+        "precision": {"accelerator": "gpu"},
+        "callbacks": {"last": {"every_n_steps": 7}},
+    }
+    bare = {"precision": "32-true", "callbacks": []}
+    stored(tmp_path, "mnist_lab.models.schedules.constant", trainer=bare)
+    plain = continued(folder, {"trainer.accelerator": "gpu", "checkpoint_every_n_steps": 7}, [])
+    assert plain["trainer"] == {**bare, "accelerator": "gpu"}
+
+
 def test_nothing_of_a_folder_is_imported_before_somebody_vouches_for_it(tmp_path):
     folder = stored(tmp_path, "this.is_imported")
     with pytest.raises(ConfigError, match="is not of"):

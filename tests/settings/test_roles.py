@@ -9,7 +9,15 @@ from hydra.utils import get_object
 
 from mnist_lab import data
 from mnist_lab.settings.conf import CONF, GROUPS
-from mnist_lab.settings.roles import ROLES, Role, incidental, keys, role_of, without_influence
+from mnist_lab.settings.roles import (
+    REPEATED,
+    ROLES,
+    Role,
+    incidental,
+    keys,
+    role_of,
+    without_influence,
+)
 
 
 def constructors(node, path):
@@ -70,6 +78,20 @@ def test_settings_are_found_by_their_role():
         "trainer.limit_val_batches", "trainer.limit_test_batches", "trainer.overfit_batches",
     ]  # fmt: skip
     assert set(keys(Role.SPLIT)) == {"data.val_size", "data.train_size", "data.split_seed"}
+
+
+def test_what_conf_computes_from_a_changeable_setting_is_known():
+    def repeats(node, path):
+        if isinstance(node, dict):
+            for name, value in node.items():
+                yield from repeats(value, f"{path}.{name}")
+        elif isinstance(node, str) and node.removeprefix("${").rstrip("}") in keys(Role.CHANGEABLE):
+            yield node.removeprefix("${").rstrip("}"), path
+
+    files = [(group, file) for group in GROUPS for file in Path(CONF, group).glob("*.yaml")]
+    found = [pair for group, file in files
+             for pair in repeats(yaml.safe_load(file.read_text()), group)]  # fmt: skip
+    assert sorted(found) == sorted(REPEATED.items())
 
 
 @pytest.mark.parametrize(
