@@ -20,8 +20,9 @@ class CompactNet(Classifier):
 
     Args:
         stem: channels of the first convolution.
-        early: how that halves the sides: `stride`, 5x5 by steps of two; or `unshuffle`, 3x3 on
-            squares of 2x2 pixels made one pixel of four channels (space to depth).
+        early: how that halves the sides: `stride`, 5x5 by steps of two; `unshuffle`, 3x3 on
+            squares of 2x2 pixels made one pixel of four channels (space to depth); or `pool`, 3x3
+            followed by max pooling, with the fewest weights and the most to compute.
         widths: for each block the channels of its convolutions.
         separable: each convolution is one 3x3 kernel a channel, then a 1x1 mixture of channels
             (Howard et al., "MobileNets", 2017), about an eighth of the weights.
@@ -32,7 +33,7 @@ class CompactNet(Classifier):
     def __init__(
         self,
         stem: Count = 24,
-        early: Literal["stride", "unshuffle"] = "stride",
+        early: Literal["stride", "unshuffle", "pool"] = "stride",
         widths: Sequence[Sequence[Count]] = ((48, 48), (96,)),
         separable: bool = False,
         head: Literal["average", "flat"] = "average",
@@ -45,12 +46,17 @@ class CompactNet(Classifier):
         if early == "stride":
             layers.append(nn.Conv2d(channels, stem, 5, stride=2, bias=False))
             size = (size - 5) // 2 + 1
-        else:
+        elif early == "unshuffle":
             if size % 2:
                 raise ValueError(f"early=unshuffle: image_size={size} is odd")
-            layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, stem, 3, bias=False)]
-            size = size // 2 - 2
+            layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, stem, _KERNEL, bias=False)]
+            size = size // 2 - _KERNEL + 1
+        else:
+            layers.append(nn.Conv2d(channels, stem, _KERNEL, bias=False))
+            size = (size - _KERNEL + 1) // 2
         layers += [nn.BatchNorm2d(stem), nn.ReLU()]
+        if early == "pool":
+            layers.append(nn.MaxPool2d(2))
         channels = stem
         for index, block in enumerate(widths):
             if index:

@@ -32,12 +32,9 @@ def hyperparameters(
     if isinstance(model, Classifier):
         values |= _named("optimizer", model._make_optimizer)
         values |= _named("scheduler", model._make_scheduler)
-    averaging = [
-        callback
-        for callback in attributes(trainer).callbacks
-        if isinstance(callback, WeightAveraging)
-    ]
-    values |= _named("trainer.callbacks.ema", averaging[0] if averaging else None)
+    callbacks = attributes(trainer).callbacks
+    averaging = next((each for each in callbacks if isinstance(each, WeightAveraging)), None)
+    values |= _named("trainer.callbacks.ema", averaging)
     return {
         **values,
         "trainer.max_epochs": trainer.max_epochs,

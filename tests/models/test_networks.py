@@ -270,6 +270,17 @@ def test_separable_convolutions_on_unshuffled_pixels_compute_what_they_say():
     torch.testing.assert_close(model(images), expected)
 
 
+def test_compact_net_that_pools_early_computes_what_its_layers_say():
+    model = CompactNet(stem=3, early="pool", widths=[[4]]).eval()
+    images = noise(2, 1, 28, 28)
+    x = model.preprocess(images)
+    stem, stem_norm, _, _, conv, norm, *_, last = model.network
+    x = functional.max_pool2d(stem_norm(functional.conv2d(x, stem.weight)).relu(), 2)
+    assert x.shape == (2, 3, 13, 13)
+    x = norm(functional.conv2d(x, conv.weight)).relu().mean((2, 3))
+    torch.testing.assert_close(model(images), functional.linear(x, last.weight, last.bias))
+
+
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
