@@ -4,7 +4,6 @@ import hashlib
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -14,6 +13,7 @@ from torch.export import Dim, ExportedProgram
 from mnist_lab import LabError
 from mnist_lab.metrics.significance import wilson
 from mnist_lab.models import Classifier
+from mnist_lab.models.checkpoint import file_of
 from mnist_lab.runs.result import Result
 from mnist_lab.runs.trained import Trained, load_all
 
@@ -51,8 +51,7 @@ def _handed(network: Trained) -> Handed:
     if network.typical is not None:
         _, channels, height, width = network.typical.means.shape
         shape = (channels, height, width)
-    path = Path(network.path)
-    path = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
+    path = file_of(network.path)
     result = Result.read(path.parent.parent) if path.parent.name == "checkpoints" else None
     facts = {
         "model": model.name,

@@ -74,8 +74,14 @@ class CheckpointIO(TorchCheckpointIO):
         return read(path)
 
 
+def file_of(path: str | Path) -> Path:
+    """A checkpoint, for which a run's folder stands, too: for its best one."""
+    path = Path(path)
+    return path / "checkpoints" / "best.ckpt" if path.is_dir() else path
+
+
 def read(path: str | Path) -> dict[str, Any]:
-    """A checkpoint's content, on the CPU; a run's folder stands for its best checkpoint.
+    """The content of `file_of(path)`, on the CPU.
 
     Nothing in the file is executed (`weights_only=True`), and it cannot take more memory than its
     own size.
@@ -83,9 +89,7 @@ def read(path: str | Path) -> dict[str, Any]:
     Raises:
         LabError: no file, a damaged one, or no checkpoint of this package.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "checkpoints" / "best.ckpt"
+    path = file_of(path)
     try:
         data = memoryview(path.read_bytes())
     except FileNotFoundError:
@@ -127,7 +131,20 @@ def load(
     Raises:
         LabError: the file cannot be read, or its weights don't fit its own settings.
     """
-    content = read(path)
+    return model_of(read(path), path, device, trust)
+
+
+def model_of(
+    content: dict[str, Any],
+    path: str | Path,
+    device: str | torch.device = "cpu",
+    trust: Sequence[str] = (),
+) -> Classifier:
+    """What `load` makes of the content that `read` gave.
+
+    Raises:
+        LabError: its weights don't fit its own settings.
+    """
     model_class = _class(content["mnist_lab"].get("class"), path, trust)
     settings, weights = content["hyper_parameters"], content["state_dict"]
     reserved = [k for k in settings if k in ("optimizer", "scheduler") or str(k).startswith("_")]
@@ -144,7 +161,7 @@ def load(
     fault = _difference(expected, weights)
     if fault:
         raise LabError(f"{path}: {fault}")
-    if sum(w.numel() * w.itemsize for w in weights.values()) > _size(path):
+    if sum(w.numel() * w.itemsize for w in weights.values()) > file_of(path).stat().st_size:
         raise LabError(f"{path}: its weights are larger than the file")
     model = model_class(**settings)
     model.load_state_dict(weights)
@@ -209,11 +226,6 @@ def _plain(value: Any, depth: int = 0) -> bool:
     if isinstance(value, list | tuple) and depth < 8:
         return all(_plain(each, depth + 1) for each in value)
     return isinstance(value, str | int | float | bool | None)
-
-
-def _size(path: str | Path) -> int:
-    path = Path(path)
-    return (path / "checkpoints" / "best.ckpt" if path.is_dir() else path).stat().st_size
 
 
 def _values(content: Any, up_to: int) -> int:

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import torch
 
-from mnist_lab import LabError, models
+from mnist_lab import LabError
 from mnist_lab.data.typical import Typical
 from mnist_lab.models import Classifier
+from mnist_lab.models.checkpoint import model_of, read
 
 
 class Trained(NamedTuple):
@@ -29,16 +30,16 @@ def load(checkpoint: str, device: str = "auto", trust: Sequence[str] = ()) -> Tr
     """The network of a checkpoint or run's folder; `auto` is a GPU where there is one.
 
     Raises:
-        LabError: the file cannot be read.
-        LabError: there is no such device.
+        LabError: the file cannot be read, or there is no such device.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    content = read(checkpoint)
     try:
-        model = models.load(checkpoint, device, trust)
+        model = model_of(content, checkpoint, device, trust)
     except (RuntimeError, AssertionError) as error:  # what torch makes of a device's name
         raise LabError(f"device={device}: {str(error).splitlines()[0]}") from error
-    about = models.read(checkpoint)["mnist_lab"]
+    about = content["mnist_lab"]
     data, typical = about.get("data"), about.get("typical")
     if typical is not None:
         typical = _typical(typical, f"{checkpoint}: its training images", model)
