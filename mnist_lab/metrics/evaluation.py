@@ -59,11 +59,6 @@ class Evaluation:
         return wilson(int(self.scores.confusion.trace()), len(self.labels))
 
     @property
-    def loss(self) -> float:
-        """Mean cross-entropy."""
-        return float(self.scores.means["loss"])
-
-    @property
     def calibration_error(self) -> float:
         """Expected calibration error in 15 bins, see `calibration`."""
         return calibration(self.probabilities, self.labels).error

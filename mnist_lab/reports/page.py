@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mnist_lab import LabError
 from mnist_lab.runs import folder as run_folder
 from mnist_lab.runs.result import Result
 from mnist_lab.settings.changes import changed
@@ -103,18 +102,12 @@ def write(
         file.write(text)
 
 
-def write_report(folder: Path, result: Result | None = None) -> None:
+def write_report(folder: Path, result: Result) -> None:
     """`report.html` of a run's folder, from its result, configuration and figures.
 
-    Args:
-        result: what `result.json` will hold, where it isn't written yet.
-
     Raises:
-        LabError: no result, or a file of the folder cannot be read.
+        LabError: a file of the folder cannot be read.
     """
-    result = Result.read(folder) if result is None else result
-    if result is None:
-        raise LabError(f"{folder}: there is no finished run here (no result.json)")
     metrics, git = result.metrics, result.git
     epochs = "epoch" if result.epochs == 1 else "epochs"
     best = "-" if result.best_epoch is None else str(result.best_epoch + 1)

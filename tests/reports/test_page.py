@@ -11,11 +11,11 @@ import pytest
 import yaml
 from PIL import Image
 
-from mnist_lab import LabError
 from mnist_lab.data import DataModule, Digits
 from mnist_lab.models import LeNet
 from mnist_lab.reports import figures, gallery
 from mnist_lab.reports.page import write_report
+from mnist_lab.runs.result import Result
 from mnist_lab.training import run
 from mnist_lab.training.trainer import default_trainer
 
@@ -127,7 +127,7 @@ def test_texts_are_escaped(copy):
     Image.new("RGB", (4, 4)).save(copy / "figures" / "per_class.png")
     Image.new("RGB", (4, 4)).save(copy / "figures" / "<script>&amp;.png")
     (copy / "result.json").write_text(json.dumps(result))
-    write_report(copy)
+    write_report(copy, Result.read(copy))
     content = page(copy)
     assert "script" not in content.tags
     assert content.text.count(bad) == 14
@@ -139,7 +139,7 @@ def test_large_figures_are_made_small_enough(copy):
     noise = np.random.RandomState(0).randint(0, 255, (1400, 1200, 3)).astype(np.uint8)
     for name in ("samples", "mistakes"):
         Image.fromarray(noise).save(copy / "figures" / f"{name}.png")
-    write_report(copy)
+    write_report(copy, Result.read(copy))
     assert 500_000 < (copy / "report.html").stat().st_size < 3_000_000
     for address in page(copy).images.values():
         with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as image:
@@ -148,22 +148,13 @@ def test_large_figures_are_made_small_enough(copy):
     assert 'width="600"' in (copy / "report.html").read_text()
 
 
-def test_a_folder_without_a_result_is_refused(tmp_path, copy):
-    with pytest.raises(LabError, match="no finished run"):
-        write_report(tmp_path / "empty")
-    (copy / "result.json").write_text('{"status": "completed", "metrics": {}}')
-    with pytest.raises(LabError, match="not the result of a run"):
-        write_report(copy)
-    assert not (copy / "report.html").exists()
-
-
 def test_what_is_not_known_is_a_dash(copy):
     result = json.loads((copy / "result.json").read_text())
     result["metrics"]["val/accuracy"] = None
     result["per_class"]["3"] = {"precision": None, "recall": None, "f1": None, "support": 0}
     Image.new("RGB", (4, 4)).save(copy / "figures" / "per_class.png")
     (copy / "result.json").write_text(json.dumps(result))
-    write_report(copy)
+    write_report(copy, Result.read(copy))
     assert "3---0" in page(copy).text
     assert "-validation accuracy" in page(copy).text
 
@@ -176,7 +167,7 @@ def test_on_a_phone_figures_are_scrolled_not_shrunk_and_in_print_whole(copy, bro
                                      np.eye(30)[(np.arange(60) + 1) % 30], names),
     }  # fmt: skip
     gallery.save(copy / "figures", drawn)
-    write_report(copy)
+    write_report(copy, Result.read(copy))
     opened = browser.new_page()
     for media, width, whole in (
         ("screen", 1280, True), ("screen", 390, False), ("print", 718, True), ("print", 390, True)
