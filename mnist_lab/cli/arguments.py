@@ -22,7 +22,7 @@ from mnist_lab.settings.conf import GROUPS
 from mnist_lab.settings.roles import Role, role_of
 from mnist_lab.settings.signatures import no_such_setting, settings_of
 
-_LISTS = {"checkpoint", "runs"}  # which may be several paths, [PATH,PATH]
+_LISTS = {"checkpoint", "runs", "distil.teachers"}  # which may be several paths, [PATH,PATH]
 _SWEEP = {"-m", "--multirun"}
 # From here on, as difflib measures it, a name is taken for a mistyped one of those that the YAML
 # lists, before a class is asked, whose import takes long. No setting of a class that `conf/` names

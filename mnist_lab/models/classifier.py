@@ -16,9 +16,11 @@ from mnist_lab import LabError
 from mnist_lab.metrics.counts import METRICS, Counter, Scores
 from mnist_lab.metrics.evaluation import shortest
 from mnist_lab.metrics.tally import Tally
+from mnist_lab.models.distillation import Distillation
 from mnist_lab.models.preprocessing import Preprocessing
 from mnist_lab.models.schedules import constant, schedule
 from mnist_lab.settings.ranges import Count, LessThanOne, Ranged
+from mnist_lab.settings.signatures import ConfigError
 from mnist_lab.system.processes import gathered
 
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
@@ -40,6 +42,8 @@ class Shared(TypedDict, total=False):
     compile: bool
     optimizer: MakeOptimizer
     scheduler: MakeScheduler
+    decay: Literal["all", "weights"]
+    distil: Distillation | None
 
 
 class Classifier(Ranged, Preprocessing):
@@ -61,6 +65,11 @@ class Classifier(Ranged, Preprocessing):
         optimizer: from parameters to an optimizer.
         scheduler: from (optimizer, total steps) to a schedule, or a class of torch's schedules,
             which takes the optimizer alone; stepped after every batch.
+        decay: what the optimizer's weight decay shrinks: `all` parameters, or the `weights`, and
+            neither biases nor the scales and offsets of norms, whatever has less than two
+            dimensions (He et al., "Bag of Tricks for Image Classification", 2019).
+        distil: trained networks to learn from beside the labels; `train/loss` is then what is
+            minimised, of both, and `train/accuracy` still of the labels.
     """
 
     metrics: ClassVar[tuple[str, ...]] = METRICS
@@ -81,6 +90,8 @@ class Classifier(Ranged, Preprocessing):
         compile: bool = False,
         optimizer: MakeOptimizer = ADAM,
         scheduler: MakeScheduler = constant,
+        decay: Literal["all", "weights"] = "all",
+        distil: Distillation | None = None,
     ) -> None:
         super().__init__(in_channels, image_size, resize, normalize)
         try:  # now, not when training starts: a value out of their range
@@ -91,14 +102,18 @@ class Classifier(Ranged, Preprocessing):
             schedule(scheduler, trial, 1000)
         except ValueError as error:
             raise ValueError(f"scheduler: {error}") from error
+        if decay == "weights" and "weight_decay" not in trial.param_groups[0]:
+            raise ConfigError(f"decay=weights: {type(trial).__name__} has no weight_decay")
         # Of this constructor and the subclass's: plain values, so that a checkpoint is loadable
         # with weights_only=True. How it is trained and run is the run's matter, not the model's.
-        self.save_hyperparameters(ignore=["optimizer", "scheduler", "compile"], logger=False)
+        of_the_run = ["optimizer", "scheduler", "compile", "decay", "distil"]
+        self.save_hyperparameters(ignore=of_the_run, logger=False)
         self.hparams.update({key: _plain(value) for key, value in self.hparams.items()})
         self.name = name or type(self).__name__.lower()
         self.num_classes, self.label_smoothing = num_classes, label_smoothing
         self._compile = compile
         self._make_optimizer, self._make_scheduler = optimizer, scheduler
+        self.decay, self.distil = decay, distil
         self._tally = Tally()
         self._counters = nn.ModuleDict()  # by split, from setup on
         self.scores: dict[str, Scores] = {}
@@ -119,6 +134,8 @@ class Classifier(Ranged, Preprocessing):
         for split in ("val", "test"):
             if split not in self._counters:
                 self._counters[split] = Counter(self.num_classes)
+        if stage == "fit" and self.distil is not None:
+            self.distil.move_to(self.trainer.strategy.root_device)
         if stage == "fit" and self._compile:
             on_cuda = self.trainer.strategy.root_device.type == "cuda"
             self.network.compile(mode="reduce-overhead" if on_cuda else "default")
@@ -130,6 +147,8 @@ class Classifier(Ranged, Preprocessing):
         images, labels = batch
         logits = self(images)
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        if self.distil is not None:
+            loss = self.distil(loss, logits, images)
         self._tally.add(loss, logits, labels, batch_idx)
         if self.trainer.world_size > 1:
             # Gradients are averaged over processes, whose shares of a batch can differ by one.
@@ -185,6 +204,8 @@ class Classifier(Ranged, Preprocessing):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self._make_optimizer(self.parameters())
+        if self.decay == "weights":
+            _spare_vectors(optimizer)
         try:
             steps = self.total_steps or int(self.trainer.estimated_stepping_batches)
             scheduler = schedule(self._make_scheduler, optimizer, steps)
@@ -205,8 +226,12 @@ class Classifier(Ranged, Preprocessing):
             "frozen": [name for name, p in self.named_parameters() if not p.requires_grad],
             "metrics": {k: shortest(v) for k, v in self.trainer.callback_metrics.items()},
         }
+        if self.distil is not None:
+            checkpoint["mnist_lab"]["teachers"] = self.distil.checksums
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.distil is not None:
+            self.distil.refuse_changed(checkpoint["mnist_lab"].get("teachers", []))
         frozen = checkpoint["mnist_lab"].get("frozen")  # not in checkpoints of earlier versions
         if frozen is not None:  # as callbacks had it, which freeze and unfreeze as epochs go by
             for name, parameter in self.named_parameters():
@@ -237,6 +262,14 @@ class Classifier(Ranged, Preprocessing):
         optimizer = self.optimizers()
         first = optimizer[0] if isinstance(optimizer, list) else optimizer  # a subclass's
         return float(first.param_groups[0]["lr"])
+
+
+def _spare_vectors(optimizer: Optimizer) -> None:
+    """Give parameters of less than two dimensions groups of their own, without weight decay."""
+    for group in list(optimizer.param_groups):
+        vectors = [parameter for parameter in group["params"] if parameter.ndim < 2]
+        group["params"] = [parameter for parameter in group["params"] if parameter.ndim >= 2]
+        optimizer.add_param_group({**group, "params": vectors, "weight_decay": 0.0})
 
 
 def _plain(value: Any) -> Any:

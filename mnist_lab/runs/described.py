@@ -106,6 +106,7 @@ def _groups(data: L.LightningDataModule, model: L.LightningModule) -> dict[str, 
         "model": of_model,
         "optimizer": _plain(parts.get("optimizer"), "optimizer", named),
         "scheduler": _plain(parts.get("scheduler"), "scheduler", named),
+        "distil": of_model.pop("distil", None),
     }
 
 

@@ -152,6 +152,7 @@ def continued(
     plain = read_config(folder)
     if trust is not None:
         vouch(plain, trust)
+        plain["trust"] = list(trust)  # whose classes teachers may be of: not the file's to say
     epochs = plain["trainer"].get("max_epochs")
     changeable = roles.keys(Role.CHANGEABLE)
     for key, value in changes.items():

@@ -30,7 +30,14 @@ def changed(plain: Mapping[str, Any]) -> dict[str, str]:
             given = {k: v for k, v in given.items() if k not in added}
         beside = {name: dict(_differences(given, described, group))
                   for name, described in choices(group).items()}  # fmt: skip
-        name = min(beside, key=lambda each: (len(beside[each]), each != chosen[group]))
+        name = min(
+            beside,
+            key=lambda each: (
+                _class(choices(group)[each]) != _class(given),
+                len(beside[each]),
+                each != chosen[group],
+            ),
+        )
         if name != chosen[group]:
             found[group] = name
         found |= beside[name]
@@ -52,6 +59,10 @@ def choices(group: str) -> dict[str, Any]:
                 content = _plain(merged)
         found[path.stem] = content[group] if set(content) == {group} else content
     return found
+
+
+def _class(described: Any) -> Any:
+    return described.get("_target_") if isinstance(described, Mapping) else None
 
 
 def _read(path: Path) -> dict[str, Any]:

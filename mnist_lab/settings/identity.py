@@ -20,6 +20,8 @@ def influential(plain: Mapping[str, Any], own: Sequence[str] | None = None) -> d
             without it, of a source that isn't ours everything does.
     """
     kept: dict[str, Any] = _deciding(whole_numbers(plain))
+    if kept.get("distil") is None:  # which runs of earlier versions don't say
+        kept.pop("distil", None)
     source = kept["data"].get("source")
     source = source if isinstance(source, dict) else {}
     if own is None:

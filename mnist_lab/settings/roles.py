@@ -65,6 +65,8 @@ ROLES: Mapping[str, Role] = {
     "model": METHOD | SHOWN,
     "optimizer": METHOD | SHOWN,
     "scheduler": METHOD | SHOWN,
+    "distil": METHOD | SHOWN,
+    "distil.teachers": METHOD | PLACE,
     # The data.
     "data._target_": METHOD | DATA,
     "data.source": METHOD | DATA,  # but for what its class says, see `incidental`

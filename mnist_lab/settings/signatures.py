@@ -23,7 +23,12 @@ OWN = "a package of your own is allowed by trust=[PACKAGE]"
 _SET_OF_ALL = {"data": {"seed"}, "model": {"name", "num_classes"}}
 _INSTANTIATE_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 
-PARTS: Mapping[str, str] = {"augment": "data", "optimizer": "model", "scheduler": "model"}
+PARTS: Mapping[str, str] = {
+    "augment": "data",
+    "optimizer": "model",
+    "scheduler": "model",
+    "distil": "model",
+}
 """What stands at a configuration's root, and the object beside it that `build` hands it to."""
 
 
@@ -127,7 +132,11 @@ def leave_out(cfg: DictConfig, overrides: Sequence[str]) -> list[str]:
             for name in out:
                 del node[name]
         if known is not None:  # `build` hands over none of these
-            out += [part for part, owner in PARTS.items() if owner == group and part not in known]
+            out += [
+                part
+                for part, owner in PARTS.items()
+                if owner == group and part not in known and cfg.get(part) is not None
+            ]
         if out:
             told.append(f"{group}: {node._target_} takes no {', '.join(out)}: left out")
     return told

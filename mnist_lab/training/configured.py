@@ -12,6 +12,7 @@ from lightning.pytorch import seed_everything
 from mnist_lab import Diverged, LabError
 from mnist_lab.data import Transform
 from mnist_lab.models.classifier import MakeOptimizer, MakeScheduler
+from mnist_lab.models.distillation import Distillation
 from mnist_lab.runs import folder as run_folder
 from mnist_lab.runs.result import Result
 from mnist_lab.settings import signatures
@@ -46,7 +47,9 @@ class Settings:
     data: L.LightningDataModule
     model: L.LightningModule
     trainer: L.Trainer
-    sweep: str | None = None  # not in the folders of earlier versions
+    # Not in the folders of earlier versions:
+    distil: Distillation | None = None
+    sweep: str | None = None
     test: bool = True
 
 
@@ -116,6 +119,7 @@ def train_configured(
         init_from=built.init_from,
         resume=True,
         test=built.test,
+        trust=built.trust,
         plain=plain,
         started=started,
     )

@@ -30,6 +30,8 @@ def hyperparameters(
     values["model"] = name_of(model)
     values |= {f"model.{k}": _plain(v) for k, v in model.hparams.items() if k != "name"}
     if isinstance(model, Classifier):
+        values["model.decay"] = model.decay
+        values |= _named("distil", model.distil)
         values |= _named("optimizer", model._make_optimizer)
         values |= _named("scheduler", model._make_scheduler)
     callbacks = attributes(trainer).callbacks

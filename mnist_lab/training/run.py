@@ -4,7 +4,7 @@ import contextlib
 import logging
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from mnist_lab.training.ending import FinishedRun, tell_callbacks
 from mnist_lab.training.handover import Facts
 from mnist_lab.training.hyperparameters import tell_loggers
 from mnist_lab.training.outcome import result_of, result_table
+from mnist_lab.training.teachers import load_teachers
 from mnist_lab.training.testing import load_best, tested
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ def train(
     init_from: str | Path | None = None,
     resume: bool = False,
     test: bool = True,
+    trust: Sequence[str] = (),
     plain: dict[str, Any] | None = None,
     started: float | None = None,
 ) -> Result:
@@ -49,6 +51,7 @@ def train(
         resume: continue from the folder's `checkpoints/last.ckpt`, if there is one; without it
             a folder that holds a run is refused.
         test: without, no test image is looked at; callbacks are told of a run without evaluation.
+        trust: packages of yours whose classes the checkpoints of `model.distil` may name.
         plain: the configuration that the arguments were built from, for `config.yaml`; without
             it, it is read off them, as far as plain values say it.
         started: `time.perf_counter()` at what counts as the run's start; now, unless given.
@@ -71,6 +74,7 @@ def train(
     resumed = last if resume and last.exists() else None
     if not resume:
         refuse_a_run_in(folder)
+    load_teachers(data, model, trust)
     _be_heard()
     config_hash = begin(data, model, trainer, plain, resumed, init_from, test)
 

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import CSVLogger
 from PIL import Image
 from sklearn import metrics
 from torch import Tensor
-from torch.optim import SGD, Adam
+from torch.optim import SGD, Adam, AdamW, Rprop
 from torch.optim.lr_scheduler import OneCycleLR
 from torch.utils.data import DataLoader
 from torchvision.transforms import Resize
@@ -21,6 +21,7 @@ from torchvision.transforms import Resize
 from mnist_lab import LabError
 from mnist_lab.data import DataModule, Source, TensorLoader
 from mnist_lab.models import MLP, Classifier, schedules
+from mnist_lab.settings.conf import make
 from mnist_lab.training.handover import HandOver
 
 
@@ -253,6 +254,36 @@ def test_the_given_optimizer_keeps_its_rate_without_a_schedule(digits):
     assert trainer.callback_metrics["lr"].item() == pytest.approx(0.05)
 
 
+def test_weight_decay_of_weights_spares_biases_and_norms():
+    model = make(
+        "model/bn_cnn", decay="weights", optimizer=partial(AdamW, lr=0.5, weight_decay=0.1)
+    )
+    model.total_steps = 1
+    optimizer = model.configure_optimizers()
+    shrunk, spared = optimizer.param_groups
+    assert (shrunk["weight_decay"], spared["weight_decay"], spared["lr"]) == (0.1, 0, 0.5)
+    kinds = (torch.nn.Conv2d, torch.nn.Linear)
+    kernels = [layer.weight for layer in model.modules() if isinstance(layer, kinds)]
+    assert list(map(id, shrunk["params"])) == list(map(id, kernels))
+    rest = [p for p in model.parameters() if p.ndim == 1]
+    assert any(isinstance(layer, torch.nn.BatchNorm2d) for layer in model.modules())
+    assert {id(p) for p in spared["params"]} == {id(p) for p in rest}
+
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    optimizer.step()
+    for name, p in model.named_parameters():
+        torch.testing.assert_close(p, before[name] * (1 if p.ndim == 1 else 1 - 0.5 * 0.1))
+
+
+def test_weight_decay_is_of_all_parameters_unless_it_is_told_otherwise():
+    model = MLP(hidden=[4], optimizer=partial(AdamW, weight_decay=0.1))
+    model.total_steps = 1
+    (group,) = model.configure_optimizers().param_groups
+    assert len(group["params"]) == len(list(model.parameters()))
+
+
 def test_every_nth_step_is_logged_with_its_loss_and_rate(digits, tmp_path):
     model = MLP(hidden=[4], scheduler=schedules.cosine)
     recorder, logger = Recorder(), CSVLogger(tmp_path)
@@ -350,6 +381,7 @@ def test_predictions_are_logits_of_batches_with_or_without_labels():
             "scheduler: warmup=2.0: should be less than",
         ),
         ({"dropout": 1.5}, "dropout=1.5"),
+        ({"decay": "weights", "optimizer": Rprop}, "decay=weights: Rprop has no weight_decay"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, text):

@@ -17,6 +17,8 @@ from tests.settings.composing import composed
          {"augment": "shift", "seed": "1", "model.extra": "1"}),
         (["trainer.callbacks.early_stopping=null", "scheduler=onecycle"],
          {"trainer.callbacks.early_stopping": "null", "scheduler": "onecycle"}),
+        (["distil=teachers", "distil.teachers=[a,b]"],
+         {"distil": "teachers", "distil.teachers": '["a", "b"]'}),
         (["data.batch_size=32", "~optimizer.fused"],
          {"data.batch_size": "32", "optimizer.fused": "left out"}),
     ],

@@ -62,6 +62,8 @@ def test_fingerprint_is_of_what_determines_the_result(tmp_path):
     plain = hash_of()
     for same in ("data.root=/x", "data.mirror=/x", "data.device=cpu", "trainer.accelerator=cpu"):
         assert hash_of(same) == plain, same
+    first, other = (hash_of("distil=teachers", f"distil.teachers=[{run}]") for run in "ab")
+    assert len({plain, first, other}) == 3
     for other in ("seed=1", "optimizer.lr=0.1", "trainer.max_epochs=3", "data.val_size=100"):
         assert hash_of(other) != plain, other
 
