@@ -56,6 +56,9 @@ def _quoted(value: str, several: bool = False, choices: bool = False) -> str:
     if not os.path.lexists(value):
         if "${" in value or re.fullmatch(r"'.*'|\".*\"", value, re.DOTALL):
             return value
+        lists = re.split(r"(?<=\]),(?=\[)", value) if several and choices else []
+        if len(lists) > 1:  # [A],[B,C]
+            return ",".join(_quoted(each, several=True) for each in lists)
         bracketed = several and re.fullmatch(r"\[.*\]", value, re.DOTALL)
         if bracketed or (choices and "," in value):
             joined = ",".join(map(_quoted, _parts(value[1:-1] if bracketed else value)))

@@ -78,6 +78,10 @@ def test_in_a_sweep_commas_are_choices():
         quote_paths(["-m", "data.root=größe,'a,b'"])[1:]
     )
     assert list(override.sweep_string_iterator()) == ["'größe'", "'a,b'"]
+    (override,) = OverridesParser.create().parse_overrides(
+        quote_paths(["-m", "distil.teachers=[größe],[größe,'a,b']"])[1:]
+    )
+    assert list(override.sweep_string_iterator()) == ["['größe']", "['größe','a,b']"]
     (override,) = OverridesParser.create().parse_overrides(quote_paths(["data.root=a,b"]))
     assert override.value() == "a,b"
 

@@ -64,11 +64,12 @@ def test_a_student_learns_what_its_teachers_say_whatever_the_labels_are(teachers
     assert agreement["plain"] < 0.2
 
 
-def test_of_no_weight_it_is_plain_training_bitwise(teachers, tmp_path):
-    """Also of a network that is given images of another size than they are stored in."""
+@pytest.mark.parametrize("model", [LeNet, partial(MLP, hidden=[16], dropout=0.3)])
+def test_of_no_weight_it_is_plain_training_bitwise(model, teachers, tmp_path):
+    """Also of a network of another size than the images are stored in, and with random numbers."""
     distil = Distillation(teachers, weight=0.0)
-    trained(tmp_path / "plain", LeNet)
-    trained(tmp_path / "student", partial(LeNet, distil=distil))
+    trained(tmp_path / "plain", model, epochs=1)
+    trained(tmp_path / "student", partial(model, distil=distil), epochs=1)
     one, other = (models.read(tmp_path / name) for name in ("plain", "student"))
     assert one["state_dict"].keys() == other["state_dict"].keys()
     assert all(torch.equal(v, other["state_dict"][k]) for k, v in one["state_dict"].items())
