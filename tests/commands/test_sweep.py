@@ -41,7 +41,7 @@ def table(out):
             if line.startswith("│")]  # fmt: skip
 
 
-@pytest.fixture(params=[1, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.fixture(params=[1, pytest.param(4, marks=pytest.mark.slow)])
 def trials(request):
     return request.param
 
