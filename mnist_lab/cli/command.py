@@ -13,11 +13,9 @@ from typing import Any, ClassVar
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
-from mnist_lab import LabError
 from mnist_lab.cli import arguments
-from mnist_lab.cli.errors import of_a_launcher, reason_of, told
+from mnist_lab.cli.errors import line_of
 from mnist_lab.system import processes, streams
 
 
@@ -69,7 +67,7 @@ def run(main: Callable[[], Any]) -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # read when torch is loaded
     from hydra.core.config_store import ConfigStore
     from hydra.core.utils import JobReturn, JobStatus
-    from hydra.errors import CompactHydraException, ConfigCompositionException
+    from hydra.errors import ConfigCompositionException
 
     def returned(job: JobReturn) -> Any:
         assert job.status != JobStatus.UNKNOWN
@@ -97,30 +95,14 @@ def run(main: Callable[[], Any]) -> None:
             except ConfigCompositionException as error:
                 if not arguments.add(error):
                     raise
-    except (LabError, CompactHydraException, OmegaConfBaseException) as error:
-        if full:
-            raise
-        sys.exit(told(error))
     except KeyboardInterrupt:  # outside of training, which ends by itself
         print("Stopped.", file=sys.stderr)
         sys.exit(130)
-    except OSError as error:
-        if full:
-            raise
-        sys.exit(str(error))
     except Exception as error:
-        if not full and of_a_launcher(error):
-            sys.exit(
-                f"The launcher failed: {reason_of(error)}\n"
-                "The same command again runs what is missing."
-            )
-        if not isinstance(error, ValueError):
+        line = None if full else line_of(error)
+        if line is None:
             raise
-        if not full and isinstance(error.__cause__, OSError):  # the log that cannot be opened
-            sys.exit(str(error.__cause__))
-        if full or not str(error).startswith("Config group override"):  # GROUP=null
-            raise
-        sys.exit("a group takes the name of a choice; mnist_lab.train --help lists them")
+        sys.exit(line)
     finally:
         threading.excepthook = threading.__excepthook__
         if not full:

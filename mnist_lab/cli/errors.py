@@ -8,13 +8,33 @@ from omegaconf.errors import (
     ConfigKeyError,
     InterpolationResolutionError,
     MissingMandatoryValue,
+    OmegaConfBaseException,
 )
 
+from mnist_lab import LabError
 from mnist_lab.cli import arguments
 from mnist_lab.settings.signatures import hint, no_such_setting
 
 
-def of_a_launcher(error: Exception) -> bool:
+def line_of(error: Exception) -> str | None:
+    """What a command ends with; None where the error is one of ours."""
+    from hydra.errors import CompactHydraException
+
+    if isinstance(error, LabError | CompactHydraException | OmegaConfBaseException):
+        return told(error)
+    if isinstance(error, OSError):
+        return str(error)
+    if _of_a_launcher(error):
+        again = "The same command again runs what is missing."
+        return f"The launcher failed: {reason_of(error)}\n{again}"
+    if isinstance(error, ValueError) and isinstance(error.__cause__, OSError):
+        return str(error.__cause__)  # of the log that cannot be opened
+    if isinstance(error, ValueError) and str(error).startswith("Config group override"):
+        return "a group takes the name of a choice; mnist_lab.train --help lists them"  # GROUP=null
+    return None
+
+
+def _of_a_launcher(error: Exception) -> bool:
     """Whether it comes from what runs jobs elsewhere, and so says something about that place."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
