@@ -7,7 +7,6 @@ from PIL.Image import Resampling
 from mnist_lab.data.idx import Bytes
 
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
-Mask = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
 def greyscale(pixels: Pixels) -> Pixels:

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mnist_lab.data.ink import Mask, Pixels, ink_on
+from mnist_lab.data.idx import Mask
+from mnist_lab.data.ink import Pixels, ink_on
 
 _AROUND = np.ones((3, 3))  # a pixel's eight neighbours
 _ALL_AROUND = 0.6  # of strokes, blurred ones too, it is more; of an edge, dark on one side, less

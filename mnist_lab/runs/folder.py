@@ -126,15 +126,12 @@ def begin(folder: Path, plain: Mapping[str, Any]) -> None:
     """Write `config.yaml`: from here on the folder is this run's; a result of fewer epochs goes.
 
     Raises:
-        LabError: it cannot be written.
+        OSError: it cannot be written.
     """
-    try:
-        (folder / "result.json").unlink(missing_ok=True)
-        with whole(folder / "config.yaml") as file:
-            # By the defaults it composes as it stands: `--config-dir FOLDER --config-name config`.
-            yaml.safe_dump({"defaults": ["door", "_self_"], **plain}, file, sort_keys=False)
-    except OSError as error:
-        raise LabError(f"{folder}: cannot be written to: {error}") from error
+    (folder / "result.json").unlink(missing_ok=True)
+    with whole(folder / "config.yaml") as file:
+        # By the defaults it composes as it stands: `--config-dir FOLDER --config-name config`.
+        yaml.safe_dump({"defaults": ["door", "_self_"], **plain}, file, sort_keys=False)
 
 
 def continued(
