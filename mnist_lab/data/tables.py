@@ -126,8 +126,9 @@ def read_table(path: Path, classes: int) -> tuple[Bytes, Bytes, list[str]]:
 def _converted(block: Block, layout: Layout, scale: float, path: Path) -> Batch:
     """Labels, if they are read, and pixels `(N, 784)` of some rows, all held against 0 to 255."""
     values = block.values
+    pixels = values.take(layout.pixels, 1)  # row by row, as an index of columns would not lie
     good = np.ones(values.shape, bool)
-    good[:, layout.pixels] = are_bytes(values[:, layout.pixels], scale)
+    good[:, layout.pixels] = are_bytes(pixels, scale)
     if layout.label is not None:
         good[:, layout.label] = are_bytes(values[:, layout.label])
     if not good.all():
@@ -135,14 +136,14 @@ def _converted(block: Block, layout: Layout, scale: float, path: Path) -> Batch:
         times = f" times {scale:g}" if scale != 1 and column != layout.label else ""
         raise FileError(f"{path}: {block.fault(row, column, times)}")
     labels = None if layout.label is None else as_bytes(values[:, layout.label])
-    return labels, as_bytes(values[:, layout.pixels], scale)
+    return labels, as_bytes(pixels, scale)
 
 
 def _batches(parts: Iterator[Batch], apart: Bytes | None, size: int | None) -> Iterator[Batch]:
     """At most so many images together, with their labels, which may stand apart from them."""
     first = 0
     for labels, pixels in parts:
-        images = np.ascontiguousarray(pixels).reshape(-1, 28, 28)
+        images = pixels.reshape(-1, 28, 28)
         if apart is not None:
             labels = apart[first : first + len(images)]
         first += len(images)
