@@ -125,18 +125,22 @@ def read_table(path: Path, classes: int) -> tuple[Bytes, Bytes, list[str]]:
 
 def _converted(block: Block, layout: Layout, scale: float, path: Path) -> Batch:
     """Labels, if they are read, and pixels `(N, 784)` of some rows, all held against 0 to 255."""
-    values = block.values
-    pixels = values.take(layout.pixels, 1)  # row by row, as an index of columns would not lie
-    good = np.ones(values.shape, bool)
-    good[:, layout.pixels] = are_bytes(pixels, scale)
+    pixels = block.values.take(layout.pixels, 1)  # row by row, as by an index it would not lie
+    labels = None if layout.label is None else block.values[:, layout.label]
+    if not (are_bytes(pixels, scale).all() and (labels is None or are_bytes(labels).all())):
+        raise FileError(f"{path}: {_first_fault(block, layout, scale)}")
+    return None if labels is None else as_bytes(labels), as_bytes(pixels, scale)
+
+
+def _first_fault(block: Block, layout: Layout, scale: float) -> str:
+    """Of the first row in which a value is no number from 0 to 255, the first such value."""
+    good = np.ones(block.values.shape, bool)
+    good[:, layout.pixels] = are_bytes(block.values[:, layout.pixels], scale)
     if layout.label is not None:
-        good[:, layout.label] = are_bytes(values[:, layout.label])
-    if not good.all():
-        row, column = np.argwhere(~good)[0]
-        times = f" times {scale:g}" if scale != 1 and column != layout.label else ""
-        raise FileError(f"{path}: {block.fault(row, column, times)}")
-    labels = None if layout.label is None else as_bytes(values[:, layout.label])
-    return labels, as_bytes(pixels, scale)
+        good[:, layout.label] = are_bytes(block.values[:, layout.label])
+    row, column = np.argwhere(~good)[0]
+    times = f" times {scale:g}" if scale != 1 and column != layout.label else ""
+    return block.fault(row, column, times)
 
 
 def _batches(parts: Iterator[Batch], apart: Bytes | None, size: int | None) -> Iterator[Batch]:
