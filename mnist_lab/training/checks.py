@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import (
     SpikeDetection,
     StochasticWeightAveraging,
     Timer,
+    WeightAveraging,
 )
 from lightning.pytorch.strategies import Strategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
@@ -40,7 +41,7 @@ _REFUSED: Mapping[type[Callback], str] = {
     LearningRateFinder: "what it finds would not stand in the run's configuration; find it with "
     "Lightning's Tuner, from Python, and set optimizer.lr",
     StochasticWeightAveraging: "puts its average into the model when all checkpoints have been "
-    "written; that of WeightAveraging and EMAWeightAveraging is in each of them",
+    "written; that of average=swa, as of Lightning's WeightAveraging, is in each of them",
 }
 _CLOCK = "a run that ends by the clock neither repeats nor continues exactly"
 
@@ -51,7 +52,11 @@ def check_callbacks(trainer: L.Trainer) -> None:
     Raises:
         LabError: a callback or plugin that doesn't go with a run.
     """
-    for callback in attributes(trainer).callbacks:
+    callbacks = attributes(trainer).callbacks
+    averages = [type(each).__name__ for each in callbacks if isinstance(each, WeightAveraging)]
+    if len(averages) > 1:
+        raise LabError(f"{' and '.join(averages)}: a run is tested with one average of its weights")
+    for callback in callbacks:
         for kind, reason in _REFUSED.items():
             if isinstance(callback, kind):
                 raise LabError(f"{type(callback).__name__}: {reason}")

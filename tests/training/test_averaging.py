@@ -6,8 +6,9 @@ import signal
 import pytest
 import torch
 from lightning.pytorch import seed_everything
-from lightning.pytorch.callbacks import LambdaCallback
+from lightning.pytorch.callbacks import EMAWeightAveraging, LambdaCallback
 
+from mnist_lab import LabError
 from mnist_lab.data import DataModule, Digits
 from mnist_lab.models import ConvNet, checkpoint, evaluate
 from mnist_lab.training import default_trainer, train
@@ -19,7 +20,7 @@ BATCHES = 5  # an epoch of 1,237 images
 class Trained:
     """A small run: its folder, its result, and the weights after each of its steps."""
 
-    def __init__(self, folder, *, epochs=3, stop=None, resume=False, **settings):
+    def __init__(self, folder, *, epochs=3, stop=None, resume=False, val_size=200, **settings):
         self.folder, self.weights = folder, []
 
         def after_step(trainer, model, *_):
@@ -28,7 +29,7 @@ class Trained:
                 os.kill(os.getpid(), signal.SIGTERM)
 
         seed_everything(0, verbose=False)
-        self.data = DataModule(Digits(), val_size=200, batch_size=256)
+        self.data = DataModule(Digits(), val_size=val_size, batch_size=256)
         self.model = ConvNet(widths=[[2], [2]], image_size=8)
         callbacks = {
             "ema": AveragedWeights(**settings),
@@ -113,6 +114,26 @@ def test_it_is_the_average_that_is_validated_tested_and_stored(tmp_path, decay):
         told = run.result.metrics[f"{split}/loss"]
         assert told == pytest.approx(judged.scores.means["loss"].item(), rel=1e-4)
     assert run.result.weights == "averaged"
+
+
+def test_without_validation_the_average_at_the_end_is_tested(tmp_path):
+    run = Trained(tmp_path, decay=0.9, val_size=0)
+    average = exponential(run.weights, 0.9)
+    run.model.load_state_dict({k: average[k].to(v.dtype) for k, v in run.weights[-1].items()})
+    images, labels = run.data.tensors("test")
+    judged = evaluate(run.model, images, labels, run.data.classes)
+    loss = judged.scores.means["loss"].item()
+    assert run.result.metrics["test/loss"] == pytest.approx(loss, rel=1e-5)
+    run.model.load_state_dict(run.weights[-1])
+    judged = evaluate(run.model, images, labels, run.data.classes)
+    assert judged.scores.means["loss"].item() != pytest.approx(loss, rel=1e-3)
+
+
+def test_two_averages_are_refused(tmp_path):
+    callbacks = {"ema": AveragedWeights(), "mine": EMAWeightAveraging()}
+    trainer = default_trainer(tmp_path, callbacks=callbacks)
+    with pytest.raises(LabError, match="AveragedWeights and EMAWeightAveraging"):
+        train(DataModule(Digits(), val_size=200), ConvNet(), trainer)
 
 
 @pytest.mark.parametrize("stop", [7, 2 * BATCHES])
