@@ -1,9 +1,10 @@
 """The command `python -m mnist_lab.evaluate`: how good checkpoints are on labelled images."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import hydra
+from annotated_types import Interval
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -14,6 +15,8 @@ from mnist_lab.cli.names import moment, register_resolvers
 from mnist_lab.settings import signatures
 from mnist_lab.settings.conf import CONF
 from mnist_lab.settings.ranges import Count, Seed
+
+ErrorRate = Annotated[float, Interval(gt=0, le=1)]
 
 register_resolvers()
 
@@ -29,7 +32,7 @@ def _main(cfg: DictConfig) -> None:
     """Evaluate as composed; table, files and figures into `output`."""
     hydra_config = HydraConfig.get()
     try:
-        own = [str(key) for key in cfg if key not in ("data", "augment")]
+        own = [str(key) for key in cfg if key not in ("data", "augment", "corrupt")]
         settings: Any = OmegaConf.to_container(
             OmegaConf.masked_copy(cfg, own), resolve=True, throw_on_missing=True
         )
@@ -55,8 +58,9 @@ def _evaluate(
     device: str,
     trust: list[str],
     disputed: dict[str, dict[str, list[int]]],
+    reference: dict[str, dict[str, dict[str, ErrorRate] | None]],
 ) -> None:
-    """With the root of `conf/evaluate.yaml`, but for its groups `data` and `augment`."""
+    """With the root of `conf/evaluate.yaml`, but for its groups."""
     paths = [checkpoint] if isinstance(checkpoint, str) else checkpoint
     new = f"outputs/evaluations/{moment()}"
     if HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -73,17 +77,18 @@ def _evaluate(
 
     refuse_taken(folder, overwrite)
     members = trained.load_all(paths, device, trust)
-    data, augment = dataset(members, split)
+    data, damages = dataset(members, split)
     numbers = evaluations.evaluate(
         members,
         data,
         folder,
         split=split,
-        augment=augment,
+        **damages,
         seed=seed,
         tta=tta,
         inside=inside,
         disputed=disputed.get(data.source.name, {}).get(split, []),
+        reference=reference.get(data.source.name, {}).get(split),
         batch_size=batch_size,
         overwrite=overwrite,
     )

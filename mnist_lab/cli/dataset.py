@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 _SPLIT = [key.removeprefix("data.") for key in keys(Role.SPLIT)]
 
 
-def dataset(members: Sequence["Trained"], split: str) -> tuple["DataModule", dict[str, Any] | None]:
+def dataset(members: Sequence["Trained"], split: str) -> tuple["DataModule", dict[str, Any]]:
     """The dataset, divided as it was in training where it is that, and what damages its images.
+
+    The latter are the settings of `augment` and `corrupt`.
 
     Raises:
         LabError: none is named, and the checkpoints have none in common; or they divide
@@ -51,11 +53,25 @@ def dataset(members: Sequence["Trained"], split: str) -> tuple["DataModule", dic
         raise LabError(f"{key}: a value is missing")
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     signatures.check(plain["data"], DataModule, "data.")
-    augment = plain["augment"]
-    if augment is not None and "_target_" not in augment:
-        key = next(iter(augment))  # in a sweep over choices, of which this is none
-        raise signatures.no_such_setting(f"augment.{key}", of="augment=none")
-    return signatures.build({"data": plain["data"]})["data"], augment
+    damages = {group: plain[group] for group in ("augment", "corrupt")}
+    for group, described in damages.items():
+        _check_damage(group, described)
+    return signatures.build({"data": plain["data"]})["data"], damages
+
+
+def _check_damage(group: str, described: Any) -> None:
+    """Hold what damages images against its class, or, of several by name, against theirs."""
+    if described is None:
+        return
+    several = "_target_" not in described
+    parts = {f"{group}.{name}": each for name, each in described.items()}
+    for path, part in (parts if several else {group: described}).items():
+        single = isinstance(part, dict) and "_target_" in part
+        if not single or (several and group == "augment"):
+            # In a sweep over choices, of which this one has no such setting.
+            choice = HydraConfig.get().runtime.choices[group]
+            raise signatures.no_such_setting(path, of=f"{group}={choice}")
+        signatures.check(part, signatures.locate(part["_target_"], path), f"{path}.")
 
 
 def _common_name(members: Sequence["Trained"]) -> str:

@@ -2,24 +2,53 @@
 
 from mnist_lab.data.augment import Compose, RandomAffine, RandomElastic, RandomErasing
 from mnist_lab.data.base import DataError, FileError, Source
+from mnist_lab.data.corruptions import (
+    Brightness,
+    GlassBlur,
+    ImpulseNoise,
+    MotionBlur,
+    Rotate,
+    Scale,
+    Shear,
+    ShotNoise,
+    Stripe,
+    Translate,
+)
 from mnist_lab.data.datamodule import DataModule, Transform
+from mnist_lab.data.edges import CannyEdges
 from mnist_lab.data.loader import TensorLoader
 from mnist_lab.data.local import FolderSource, KaggleSource
+from mnist_lab.data.overlays import DottedLine, Fog, Spatter, Zigzag
 from mnist_lab.data.sources import Digits, IDXSource
 
 __all__ = [
+    "Brightness",
+    "CannyEdges",
     "Compose",
     "DataError",
     "DataModule",
     "Digits",
+    "DottedLine",
     "FileError",
+    "Fog",
     "FolderSource",
+    "GlassBlur",
     "IDXSource",
+    "ImpulseNoise",
     "KaggleSource",
+    "MotionBlur",
     "RandomAffine",
     "RandomElastic",
     "RandomErasing",
+    "Rotate",
+    "Scale",
+    "Shear",
+    "ShotNoise",
     "Source",
+    "Spatter",
+    "Stripe",
     "TensorLoader",
     "Transform",
+    "Translate",
+    "Zigzag",
 ]

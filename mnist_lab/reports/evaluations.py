@@ -17,7 +17,7 @@ from mnist_lab.data import DataModule
 from mnist_lab.metrics.counts import BY_CLASS
 from mnist_lab.metrics.evaluation import Evaluation, shortest
 from mnist_lab.models import ensemble
-from mnist_lab.reports import gallery, page
+from mnist_lab.reports import corrupted, gallery, page
 from mnist_lab.reports.evaluation_folder import refuse_taken, replaced
 from mnist_lab.reports.page import class_table, number, percent
 from mnist_lab.runs.predictions import write_tables
@@ -35,10 +35,12 @@ def evaluate(
     *,
     split: str = "test",
     augment: dict[str, Any] | None = None,
+    corrupt: dict[str, Any] | None = None,
     seed: Seed = 0,
     tta: int = 1,
     inside: int | None = None,
     disputed: Sequence[int] = (),
+    reference: Mapping[str, float] | None = None,
     batch_size: Count = 1000,
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -48,10 +50,14 @@ def evaluate(
         members: as `trained.load_all` gives them; of several the mean probability counts.
         split: `test`, `val` or `train`; `all` is every image, those to train on first.
         augment: what damages the images, as in `conf/augment`: `_target_` and its settings.
-        seed: of that.
+        corrupt: what damages them then, as in `conf/corrupt`; or several by name, each of which is
+            counted apart, beside the images without it.
+        seed: of these.
         tta: as `ensemble.evaluate` takes it, and `batch_size`.
         inside: the index of an image of which feature maps and outputs are drawn.
         disputed: indices of images whose labels are in doubt: accuracy without them is told, too.
+        reference: a reference network's errors by the names of corruptions, which others are
+            divided by.
         overwrite: whether the folder may hold an earlier evaluation.
 
     Returns:
@@ -66,29 +72,39 @@ def evaluate(
     named = any(member.data is not None for member in members)
     if named or len(data.classes) != len(members[0].classes):
         refuse_other_classes(f"data={data.source.name}", data.classes, members[0])
-    damage = None
-    if augment is not None:
-        damage = signatures.build({"augment": augment})["augment"]
+    damages = signatures.build({"augment": augment, "corrupt": corrupt})
     images, labels = _images(data, split)
     if inside is not None and not 0 <= inside < len(images):
         raise LabError(f"inside must lie between 0 and {len(images) - 1}, not {inside}")
-    if damage is not None:
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            images = torch.cat([damage(part) for part in torch.split(images, 1000)])
+    suite = damages.pop("corrupt") if isinstance(damages["corrupt"], dict) else {}
+    for damage in filter(None, damages.values()):
+        images = corrupted.damaged(images, damage, seed)
     models = [member.model for member in members]
-    judged = ensemble.evaluate(models, images, labels, data.classes, tta=tta, batch_size=batch_size)
+
+    def judged_on(images: Tensor) -> Evaluation:
+        return ensemble.evaluate(
+            models, images, labels, data.classes, tta=tta, batch_size=batch_size
+        )
+
+    judged = judged_on(images)
+    drawn = gallery.of_predictions(images.cpu(), judged)
+    corruptions = None
+    if suite:
+        evaluations, shown = corrupted.judge(images, suite, judged_on, seed)
+        corruptions = corrupted.content(evaluations, corrupt or {}, reference)
+        drawn["corruptions"] = corrupted.figure(shown, corruptions, 1 - judged.accuracy)
     numbers = {
         "dataset": data.source.name,
         "split": split,
         "checkpoints": [{"path": each.path, "model": each.model.name} for each in members],
         "tta": tta,
         "augment": augment,
+        "corrupt": corrupt,
         "seed": seed,
         "inside": inside,
         **content(judged, disputed),
+        "corruptions": corruptions,
     }
-    drawn = gallery.of_predictions(images.cpu(), judged)
     if inside is not None:
         drawn |= gallery.of_network(models[0], images[inside], judged.classes)
     with replaced(folder, overwrite) as new:
@@ -144,9 +160,14 @@ def content(judged: Evaluation, disputed: Sequence[int] = ()) -> dict[str, Any]:
 
 def _write_page(folder: Path, numbers: Mapping[str, Any]) -> None:
     metrics, (low, high) = numbers["metrics"], numbers["accuracy_interval"]
+    corruptions = numbers["corruptions"]
+    tables = {"per_class": class_table(numbers["per_class"], metrics)}
     notes = [f"95 % interval of the accuracy: {100 * low:.2f} to {percent(high)}."]
     if numbers["without_disputed"]:
         notes.append(_disputed(numbers))
+    if corruptions:
+        notes.append(corrupted.told(corruptions))
+        tables["corruptions"] = corrupted.rows(corruptions)
     page.write(
         folder,
         _title(numbers),
@@ -156,9 +177,10 @@ def _write_page(folder: Path, numbers: Mapping[str, Any]) -> None:
             "F1 (macro)": percent(metrics["f1"]),
             "calibration error": percent(metrics["calibration_error"]),
             "images": f"{numbers['images']:,}",
-        },
+        }
+        | ({"mean error, corrupted": percent(corruptions["mean_error"])} if corruptions else {}),
         notes=notes,
-        by_class=class_table(numbers["per_class"], metrics),
+        tables=tables,
         inside=f"image {numbers['inside']} of the split",
         numbers={
             **{name.replace("_", " "): number(value) for name, value in metrics.items()},
@@ -174,15 +196,20 @@ def _write_page(folder: Path, numbers: Mapping[str, Any]) -> None:
 def _title(numbers: Mapping[str, Any]) -> str:
     """Which networks on which images, and what was done to these."""
     models = " + ".join(each["model"] for each in numbers["checkpoints"])
-    damaged = f", damaged by {_damage(numbers)}" if numbers["augment"] else ""
+    damage = _damage(numbers)
+    damaged = f", damaged by {damage}" if damage else ""
     return f"{models} on {numbers['dataset']}, {numbers['split']}{damaged}"
 
 
 def _damage(numbers: Mapping[str, Any]) -> str:
     """What the images of an evaluation went through, with all of its settings."""
-    augment = numbers["augment"] or {"_target_": ""}
-    settings = [f"{key} {value}" for key, value in augment.items() if not key.startswith("_")]
-    return " ".join([augment["_target_"].rpartition(".")[2], ", ".join(settings)]).strip()
+    described = []
+    for damage in (numbers["augment"], numbers["corrupt"]):
+        if damage is not None and "_target_" in damage:  # else several, each counted apart
+            settings = [f"{key} {value}" for key, value in damage.items() if key[0] != "_"]
+            name = damage["_target_"].rpartition(".")[2]
+            described.append(" ".join([name, ", ".join(settings)]).strip())
+    return " and ".join(described)
 
 
 def _disputed(numbers: Mapping[str, Any]) -> str:
@@ -213,6 +240,13 @@ def show(numbers: Mapping[str, Any]) -> None:
     console.print(table, by_class)
     if numbers["without_disputed"] is not None:
         console.print(_disputed(numbers), highlight=False)
+    if numbers["corruptions"] is not None:
+        head, *rows = corrupted.rows(numbers["corruptions"])
+        by_corruption = Table(*head)
+        for row in rows:
+            by_corruption.add_row(*map(escape, row))
+        console.print(by_corruption)
+        console.print(corrupted.told(numbers["corruptions"]), highlight=False)
 
 
 def show_all(folder: Path) -> None:
@@ -220,13 +254,23 @@ def show_all(folder: Path) -> None:
     stored = {path.parent.name: path for path in folder.glob("*/evaluation.json")}
     if not stored:
         return
+    jobs = {
+        name: json.loads(stored[name].read_text(encoding="utf-8"))
+        for name in sorted(stored, key=lambda name: int(name.partition("_")[0]))
+    }
     table = Table("evaluation", "images", "accuracy", "95 % interval", "loss")
-    for name in sorted(stored, key=lambda name: int(name.partition("_")[0])):
-        numbers = json.loads(stored[name].read_text(encoding="utf-8"))
+    with_corruptions = any(numbers["corruptions"] for numbers in jobs.values())
+    if with_corruptions:
+        table.add_column("mean corruption error")
+        table.add_column("mCE")
+    for name, numbers in jobs.items():
         accuracy, loss = (f"{numbers['metrics'][key]:.4f}" for key in ("accuracy", "loss"))
         low, high = numbers["accuracy_interval"]
-        count = f"{numbers['images']:,}"
-        table.add_row(escape(name), count, accuracy, f"{low:.4f} to {high:.4f}", loss)
+        cells = [f"{numbers['images']:,}", accuracy, f"{low:.4f} to {high:.4f}", loss]
+        if with_corruptions:
+            means = numbers["corruptions"] or {"mean_error": None, "mce": None}
+            cells += [number(means["mean_error"]), number(means["mce"])]
+        table.add_row(escape(name), *cells)
     console = Console()
     if not console.is_terminal:
         console.width = 1000  # a row is a line, to be searched

@@ -28,6 +28,10 @@ _FIGURES = {
     "confusions": ("Most frequent confusions", ""),
     "mistakes": ("Most confident mistakes", "The prediction with its confidence, and the truth."),
     "predictions": ("Predictions", "The first images, in their order."),
+    "corruptions": (
+        "Corruptions",
+        "The same images under each; the bar is the share of all images that are not recognised.",
+    ),
     "reliability": (
         "Reliability",
         "Of predictions made with a confidence of 90 % nine in ten should be right.",
@@ -69,7 +73,7 @@ def write(
     *,
     tiles: Mapping[str, str],
     numbers: Mapping[str, str],
-    by_class: Sequence[Sequence[str]],
+    tables: Mapping[str, Sequence[Sequence[str]]],
     inside: str,
     leads: Sequence[str] = (),
     notes: Sequence[str] = (),
@@ -80,8 +84,7 @@ def write(
 
     Args:
         tiles: what is seen first, by name.
-        by_class: the rows of a table, of which the first is its head; it stands below the figure
-            of classes.
+        tables: rows, of which the first is the head, that stand below a figure, by its name.
         inside: which image the feature maps are of.
         leads: lines above the tiles; `notes`: below them.
         changes: settings that differ from the defaults.
@@ -94,7 +97,7 @@ def write(
         notes=notes,
         changed=changes,
         figures=list(_figures(folder / "figures", inside)),
-        by_class=by_class,
+        tables=tables,
         numbers=numbers,
         configuration=configuration,
     )
@@ -134,7 +137,7 @@ def write_report(folder: Path, result: Result) -> None:
         },
         notes=notes,
         changes=changes,
-        by_class=class_table(per_class, means),
+        tables={"per_class": class_table(per_class, means)},
         inside="the first test image",
         numbers={
             **{name: number(value) for name, value in metrics.items()},

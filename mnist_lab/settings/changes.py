@@ -23,7 +23,7 @@ def changed(plain: Mapping[str, Any]) -> dict[str, str]:
     chosen = {key: name for each in defaults.pop("defaults") if isinstance(each, dict)
               for key, name in each.items()}  # fmt: skip
     found: dict[str, str] = {}
-    for group in GROUPS:
+    for group in filter(chosen.get, GROUPS):  # of `corrupt` no run has a choice
         given = plain.get(group)
         if isinstance(given, Mapping):
             added = defaults.get(group, ())  # by train.yaml, to all choices alike

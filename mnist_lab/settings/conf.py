@@ -21,7 +21,7 @@ CONF = str(_package / "conf" if (_package / "conf").is_dir() else _package.paren
 """The configuration's folder: inside an installed wheel, beside the package in a checkout."""
 
 # Groups whose files describe an object that `make` builds, and all that describe one.
-MADE = ("data", "augment", "model", "optimizer", "scheduler", "distil")
+MADE = ("data", "augment", "corrupt", "model", "optimizer", "scheduler", "distil")
 GROUPS = (*MADE, "trainer")
 
 
@@ -52,6 +52,7 @@ def make(name: str, **settings: Any) -> Any:
 
     `make("data/mnist", train_size=1000)` is a DataModule, `make("model/bn_cnn")` a Classifier. A
     dictionary changes what it names, as on the command line; an object is passed on.
+    `make("corrupt/mnist_c")` are the corruptions by name.
 
     Raises:
         ConfigError: there is no such file, it describes no object, or a setting doesn't fit.
@@ -86,7 +87,11 @@ def make(name: str, **settings: Any) -> Any:
         raise ConfigError(f"{key}: a value is missing")
     changed = typing.cast(dict[str, Any], OmegaConf.to_container(described[group], resolve=True))
     changed |= objects
-    check(changed, locate(changed["_target_"], group), f"{group}.")
+    parts = {f"{group}.": changed}
+    if "_target_" not in changed:  # corrupt/mnist_c
+        parts = {f"{group}.{key}.": each for key, each in changed.items()}
+    for path, part in parts.items():
+        check(part, locate(part["_target_"], path.rstrip(".")), path)
     return build({group: changed})[group]
 
 

@@ -119,6 +119,8 @@ ROLES: Mapping[str, Role] = {
     "tta": METHOD,
     "inside": TALK,
     "images": TALK,
+    "corrupt": METHOD,
+    "reference": TALK,
     "disputed": TALK,
     "invert": METHOD,
     "scale": METHOD,

@@ -4,6 +4,7 @@ Arrays are numpy's or CPU tensors, images uint8 `(N, C, H, W)` with one or three
 sizes are meant for PNG at 200 dots per inch. Figures come without pyplot or any global state.
 """
 
+from mnist_lab.reports.figures.corrupted import corruptions
 from mnist_lab.reports.figures.images import confusions, mistakes, predictions, samples
 from mnist_lab.reports.figures.network import embedding, feature_maps, filters, output_strip
 from mnist_lab.reports.figures.reliability import reliability
@@ -13,6 +14,7 @@ __all__ = [
     "class_distribution",
     "confusion_matrix",
     "confusions",
+    "corruptions",
     "curves",
     "embedding",
     "feature_maps",

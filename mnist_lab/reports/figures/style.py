@@ -155,6 +155,7 @@ def sheet(
     lines: int = 0,
     headings: Sequence[str] = (),
     bar: str | None = None,
+    spare: float = 0.0,
     **shown: Any,
 ) -> Sheet:
     """Lay pictures out as a grid, drawn as one image.
@@ -166,6 +167,7 @@ def sheet(
         lines: of captions below each picture.
         headings: what there must be room for on the left.
         bar: the name of what the colours mean, for a colour bar on the right.
+        spare: inches to leave free on the right.
         shown: for `imshow`.
     """
     enlarge = -(-24 // max(pictures.shape[1:3]))
@@ -191,7 +193,7 @@ def sheet(
     target[:] = np.swapaxes(padded.reshape(rows, columns, height, width, *depth), 1, 2)
 
     across, down = columns * cell_x * pixel, rows * cell_y * pixel
-    right = 0.75 if bar else 0.0
+    right = spare + (0.75 if bar else 0.0)
     needed = max(left + across, width_of([title], TITLE) * 1.15)  # bold
     size = (needed + right + 2 * _MARGIN, down + _HEAD + _MARGIN / 2)
     figure = Figure(figsize=(np.ceil(size[0] * DPI) / DPI, np.ceil(size[1] * DPI) / DPI))
