@@ -131,6 +131,20 @@ BAD = {
         "split=val: there are no validation images",
     ),
     "augment": (["augment=shift", "augment.shift=-1"], "augment.shift=-1: should be"),
+    "a corruption": (["corrupt=fgo"], "corrupt=fgo: no such choice; did you mean fog?"),
+    "a severity": (["corrupt=fog", "corrupt.severity=6"], "corrupt.severity=6: should be"),
+    "a severity of several": (
+        ["corrupt=mnist_c", "corrupt.fog.severity=high"],
+        "corrupt.fog.severity=high: should be",
+    ),
+    "a severity of none": (
+        ["corrupt=stripe", "corrupt.severity=2"],
+        "corrupt.severity: no such setting",
+    ),
+    "a reference": (
+        ["reference.mnist.test={fog: 0}"],
+        "reference={'mnist': {'test': {'fog': 0}}}: should be greater than 0",
+    ),
     "tta": (["tta=26"], "tta must lie between 1 and 25, not 26"),
     "inside": (["inside=360"], "inside must lie between 0 and 359, not 360"),
     "inside of many": (["checkpoint=[TRAINED,OTHER]", "inside=0"], "name one checkpoint"),

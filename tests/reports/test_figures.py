@@ -487,3 +487,33 @@ def test_a_notebook_shows_a_figure_by_itself():
     figure = figures.output_strip([0.2, 0.8], ["a", "b"])
     picture = matplotlib.image.imread(BytesIO(figure._repr_png_()))
     np.testing.assert_allclose(picture.shape[1::-1], 100 * figure.get_size_inches(), atol=1)
+
+
+@pytest.mark.parametrize("errors", [{"motion_blur": 0.125, "fog": 0.75}, None])
+def test_each_corruption_has_a_row_of_images_and_a_bar(errors):
+    images = {
+        name: np.full((4, 1, 28, 28), grey, np.uint8)
+        for name, grey in (("motion_blur", 10), ("fog", 200))
+    }
+    figure = figures.corruptions(images, errors, clean=0.01)
+    shown, *bars = figure.axes
+    assert [text.get_text() for text in shown.texts] == ["motion blur", "fog"]
+    for strip, grey in zip(shown.images, (10, 200), strict=True):
+        assert set(np.unique(strip.get_array())) == {grey, 255}
+    if errors is None:
+        assert bars == []
+        return
+    (beside,) = bars
+    assert [bar.get_width() for bar in beside.patches] == [0.125, 0.75]
+    assert [text.get_text() for text in beside.texts] == [
+        "12.50 %",
+        "75.00 %",
+        "uncorrupted: 1.00 %",
+    ]
+    # Each beside its row, downwards.
+    boxes = [bar.get_window_extent() for bar in beside.patches]
+    for text, box in zip(shown.texts, boxes, strict=True):
+        _, height = shown.transData.transform(text.get_position())
+        assert box.y0 < height < box.y1
+    assert set(beside.lines[0].get_xdata()) == {0.01}
+    assert rendered(figure).ndim == 3
