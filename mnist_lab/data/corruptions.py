@@ -23,7 +23,7 @@ Severity = Annotated[int, Interval(ge=1, le=5)]
 
 
 class ShotNoise(Ranged):
-    """As few photons make an image: each pixel is a Poisson number of them.
+    """An image of few photons: each pixel is a Poisson number of them.
 
     Args:
         severity: a white pixel's photons, 60, 25, 12, 5 or 3.

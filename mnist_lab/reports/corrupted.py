@@ -112,7 +112,7 @@ def figure(shown: Mapping[str, Tensor], numbers: Mapping[str, Any], clean: float
 def rows(numbers: Mapping[str, Any]) -> list[list[str]]:
     """Head and rows of a table: each corruption's error, and the means."""
     compared = numbers["mce"] is not None
-    table = [["corruption", "error", *(["of the reference"] if compared else []), "worst class"]]
+    table = [["corruption", "error", *(["times the reference"] if compared else []), "worst class"]]
     for name, one in numbers["each"].items():
         worst = f"{one['worst_class']['name']}: {percent(one['worst_class']['error'])}"
         relative = [number(one["relative"], ".3f")] if compared else []
