@@ -77,8 +77,9 @@ def evaluate(
     if inside is not None and not 0 <= inside < len(images):
         raise LabError(f"inside must lie between 0 and {len(images) - 1}, not {inside}")
     suite = damages.pop("corrupt") if isinstance(damages["corrupt"], dict) else {}
-    for damage in filter(None, damages.values()):
-        images = corrupted.damaged(images, damage, seed)
+    for damage in damages.values():
+        if damage is not None:
+            images = corrupted.damaged(images, damage, seed)
     models = [member.model for member in members]
 
     def judged_on(images: Tensor) -> Evaluation:

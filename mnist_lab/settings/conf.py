@@ -91,6 +91,8 @@ def make(name: str, **settings: Any) -> Any:
     if "_target_" not in changed:  # corrupt/mnist_c
         parts = {f"{group}.{key}.": each for key, each in changed.items()}
     for path, part in parts.items():
+        if not isinstance(part, Mapping):
+            raise no_such_setting(path.rstrip("."), list(changed), of=name)
         check(part, locate(part["_target_"], path.rstrip(".")), path)
     return build({group: changed})[group]
 

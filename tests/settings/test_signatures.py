@@ -238,6 +238,12 @@ def test_make_changes_settings(tmp_path):
         ("data/kaggle", {}, "data.root: a value is missing"),
         ("data/mnist", {"source": {"nme": "x"}}, "data.source.nme: no such setting"),
         ("augment/none", {"degrees": 3}, "augment.degrees: no such setting of augment/none"),
+        (
+            "corrupt/mnist_c",
+            {"severity": 3},
+            "corrupt.severity: no such setting of corrupt/mnist_c",
+        ),
+        ("corrupt/mnist_c", {"fog": {"severity": 6}}, "corrupt.fog.severity=6: should be"),
         ("trainer/default", {}, "trainer/default: is for a run's folder; training."),
         ("experiment/bn_cnn", {}, "experiment/bn_cnn: sets what a run is made of"),
         ("model/mlp", {"optimizer": object()}, "model.optimizer="),
