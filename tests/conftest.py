@@ -86,10 +86,42 @@ class Called(NamedTuple):
     err: str
 
 
-@pytest.fixture
-def lab_train(tmp_path, monkeypatch, capsys):
-    """`python -m mnist_lab.train ARGUMENTS` in an empty folder, within this process."""
-    yield from _caller("train", train.main, tmp_path, monkeypatch, capsys)
+def _command(name, main):
+    """A fixture: `python -m mnist_lab.NAME ARGUMENTS` in an empty folder, within this process."""
+
+    @pytest.fixture(name=f"lab_{name}")
+    def fixture(tmp_path, monkeypatch, capsys):
+        yield from _caller(name, main, tmp_path, monkeypatch, capsys)
+
+    return fixture
+
+
+def _caller(name, main, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    handlers = logging.root.handlers[:]
+
+    def call(*arguments: str) -> Called:
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments), f"hydra.job.name={name}"])
+        status: int | None = 0
+        try:
+            command.run(main)
+        except SystemExit as stop:
+            status = stop.code if isinstance(stop.code, int) else 1
+            print(stop.code if isinstance(stop.code, str) else "", file=sys.stderr)
+        return Called(status, *capsys.readouterr())
+
+    yield call
+    logging.root.handlers = handlers
+    assert "HYDRA_FULL_ERROR" not in os.environ
+    assert not logging.getLogger("mnist_lab").disabled  # else its warnings would be lost
+
+
+lab_train = _command("train", train.main)
+lab_compare = _command("compare", compare.main)
+lab_evaluate = _command("evaluate", evaluate.main)
+lab_predict = _command("predict", predict.main)
+lab_export = _command("export", export.main)
 
 
 @pytest.fixture
@@ -115,51 +147,6 @@ def start(monkeypatch, tmp_path):
     for process in started:
         process.kill()
         process.join()
-
-
-@pytest.fixture
-def lab_compare(tmp_path, monkeypatch, capsys):
-    """`python -m mnist_lab.compare ARGUMENTS`, likewise."""
-    yield from _caller("compare", compare.main, tmp_path, monkeypatch, capsys)
-
-
-@pytest.fixture
-def lab_evaluate(tmp_path, monkeypatch, capsys):
-    """`python -m mnist_lab.evaluate ARGUMENTS`, likewise."""
-    yield from _caller("evaluate", evaluate.main, tmp_path, monkeypatch, capsys)
-
-
-@pytest.fixture
-def lab_predict(tmp_path, monkeypatch, capsys):
-    """`python -m mnist_lab.predict ARGUMENTS`, likewise."""
-    yield from _caller("predict", predict.main, tmp_path, monkeypatch, capsys)
-
-
-@pytest.fixture
-def lab_export(tmp_path, monkeypatch, capsys):
-    """`python -m mnist_lab.export ARGUMENTS`, likewise."""
-    yield from _caller("export", export.main, tmp_path, monkeypatch, capsys)
-
-
-def _caller(name, main, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    handlers = logging.root.handlers[:]
-
-    def call(*arguments: str) -> Called:
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments), f"hydra.job.name={name}"])
-        status: int | None = 0
-        try:
-            command.run(main)
-        except SystemExit as stop:
-            status = stop.code if isinstance(stop.code, int) else 1
-            print(stop.code if isinstance(stop.code, str) else "", file=sys.stderr)
-        return Called(status, *capsys.readouterr())
-
-    yield call
-    logging.root.handlers = handlers
-    assert "HYDRA_FULL_ERROR" not in os.environ
-    assert not logging.getLogger("mnist_lab").disabled  # else its warnings would be lost
 
 
 @pytest.fixture

@@ -77,10 +77,10 @@ def run(main: Callable[[], Any]) -> None:
 
     # Hydra's own also prints the job's settings, in a line before the one that says what is wrong.
     setter = vars(JobReturn)["return_value"].fset
-    JobReturn.return_value = property(returned, setter)  # type: ignore[assignment]  # one property for another
+    setattr(JobReturn, "return_value", property(returned, setter))  # noqa: B010  # typed as a value
     # Nobody changes Hydra's store of what its plugins can be set to: it gives out copies. For
     # --help it copies all of it 80 times, which takes as long as the rest.
-    ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]  # has none
+    setattr(ConfigStore, "__deepcopy__", lambda store, memo: store)  # noqa: B010  # a new method
     # A run's further processes inherit what the first one set.
     full = os.environ.get("HYDRA_FULL_ERROR") == "1" and processes.rank() == 0
     os.environ["HYDRA_FULL_ERROR"] = "1"

@@ -155,7 +155,8 @@ class Classifier(Ranged, Preprocessing):
             shares = torch.tensor(float(len(labels)), device=loss.device)
             mean = self.trainer.strategy.reduce(shares.clone(), reduce_op="mean")
             loss = loss * (shares / mean)
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by the Trainer
+        trainer: Any = self.trainer  # its class doesn't declare what Lightning sets from outside
+        every: int = trainer.log_every_n_steps
         if every and (self.global_step + 1) % every == 0:
             self.log("train/loss_step", loss.detach(), sync_dist=True)
             self.log("lr_step", self._learning_rate())

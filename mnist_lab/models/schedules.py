@@ -15,7 +15,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def bound_to_length(make: F) -> F:
     """Say of a schedule that it is laid out for the whole run, which then cannot be made longer."""
-    make.bound_to_length = True  # type: ignore[attr-defined]  # a function's own
+    vars(make)["bound_to_length"] = True
     return make
 
 

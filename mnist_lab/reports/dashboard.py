@@ -252,5 +252,5 @@ def _add_hyperparameters(
     for name, value in values.items():
         if value is not None:
             board.add_scalar(name, value, step)
-    for summary in hparams(dict(given), values):  # type: ignore[no-untyped-call]  # torch's
+    for summary in hparams(dict(given), values):  # type: ignore[no-untyped-call]  # torch gives it no types
         _add(board, summary, step)

@@ -82,7 +82,7 @@ def prepare_to_continue(trainer: L.Trainer) -> None:
         if isinstance(callback, ModelPruning):
             log.warning("ModelPruning: its masks are in no checkpoint; continued, but not exactly.")
         if isinstance(callback, SpikeDetection):  # Lightning 2.6 looks for it by the wrong name
-            callback.running = callback.running_mean  # type: ignore[attr-defined]  # it has none
+            vars(callback)["running"] = callback.running_mean
 
 
 def check_model(model: Classifier) -> None:

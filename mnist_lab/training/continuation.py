@@ -64,7 +64,7 @@ class RandomState(Callback):
 
 
 def _on_cuda() -> bool:
-    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]  # torch's
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]  # torch gives it no types
 
 
 class LastCheckpoint(Ranged, Checkpoint):

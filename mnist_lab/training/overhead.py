@@ -18,7 +18,7 @@ _NOTHING = nullcontext()
 class NoProfiler(PassThroughProfiler):
     """Measures nothing and costs nothing; Lightning's own makes a context for every hook."""
 
-    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]  # a generator's there
+    def profile(self, action_name: str) -> AbstractContextManager[None]:  # type: ignore[override]  # Lightning's is a generator, made a context
         return _NOTHING
 
 
@@ -30,4 +30,5 @@ def lean(trainer: L.Trainer) -> None:
         # Set by Lightning; with it torch's optimizers load NVIDIA's library anew for every step.
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     # Deterministic algorithms fill all new memory, for who reads what nobody has written.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property of the module
+    # A property of the module's own class, which type checkers don't see.
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010

@@ -24,8 +24,9 @@ class EarlyStopping(LightningEarlyStopping):
 
 def trained_epochs(trainer: L.Trainer) -> int:
     """How many epochs there were, the last one included."""
+    loop: Any = trainer.fit_loop  # declared as any loop, and always one of epochs
     # Where all had been trained before, Lightning's `current_epoch` doesn't count the last.
-    return int(trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]  # a FitLoop's, always
+    return int(loop.epoch_progress.current.processed)
 
 
 def ended_by(trainer: L.Trainer) -> str:
