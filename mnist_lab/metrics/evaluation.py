@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mnist_lab.metrics.calibration import calibration
+from mnist_lab.metrics.calibration import brier_score, calibration
 from mnist_lab.metrics.counts import MEANS, Scores
+from mnist_lab.metrics.selective import RiskCoverage, risk_coverage
 from mnist_lab.metrics.significance import Interval, wilson
 
 
@@ -64,11 +65,25 @@ class Evaluation:
         return calibration(self.probabilities, self.labels).error
 
     @property
+    def brier_score(self) -> float:
+        """Mean squared distance from the truth, see `calibration.brier_score`."""
+        return brier_score(self.probabilities, self.labels)
+
+    @property
+    def risk_coverage(self) -> RiskCoverage:
+        """What of the mistakes is left where the least sure predictions aren't made."""
+        return risk_coverage(self.probabilities, self.labels)
+
+    @property
     def metrics(self) -> dict[str, float]:
         """Every metric as one number, the accuracy first."""
         means = {name: shortest(value) for name, value in self.scores.means.items()}
-        error = shortest(self.calibration_error)
-        return {"accuracy": means.pop("accuracy"), **means, "calibration_error": error}
+        return {
+            "accuracy": means.pop("accuracy"),
+            **means,
+            "calibration_error": shortest(self.calibration_error),
+            "brier_score": shortest(self.brier_score),
+        }
 
     @property
     def per_class(self) -> dict[str, dict[str, float | None]]:
@@ -85,6 +100,12 @@ class Evaluation:
             }
             for index, name in enumerate(self.classes)
         }
+
+    def tempered(self, temperature: float) -> "Evaluation":
+        """The same at another temperature: logits, of which these are one form, divided by it."""
+        return replace(
+            self, log_probabilities=(self.log_probabilities / temperature).log_softmax(1)
+        )
 
     def without(self, indices: Sequence[int]) -> "Evaluation":
         """The same but for these images."""

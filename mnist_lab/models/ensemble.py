@@ -3,6 +3,7 @@
 import contextlib
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -60,28 +61,56 @@ def evaluate(
             raise LabError(
                 f"{model.name} takes {channels} channels, the images have {images.shape[1]}"
             )
+    found = outputs(members, images, tta=tta, batch_size=batch_size)
+    return Evaluation(found.log_probabilities, labels.cpu(), list(classes))
+
+
+class Outputs(NamedTuple):
+    """What networks say of N images, in float64.
+
+    Attributes:
+        log_probabilities: `(N, K)`, of the mean probability over networks and shifts.
+        energies: `(N,)`, the mean logarithm of the sum of `exp(logit)`. That is what softmax
+            leaves out: of a single output the logits are the log-probabilities plus this. Its
+            negative is called the energy (Liu et al., "Energy-based Out-of-distribution
+            Detection", NeurIPS 2020).
+    """
+
+    log_probabilities: Tensor
+    energies: Tensor
+
+
+def outputs(
+    models: Sequence[Classifier], images: Tensor, *, tta: int = 1, batch_size: int = 1000
+) -> Outputs:
+    """Likewise of images that need no labels, of a form that `evaluate` takes.
+
+    Raises:
+        LabError: outputs are no numbers.
+    """
     with contextlib.ExitStack() as stack:
-        for model in members:
+        for model in models:
             stack.enter_context(model.judging())
-        log_probabilities = torch.cat(
-            [_judged(members, part, SHIFTS[:tta]) for part in torch.split(images, batch_size)]
-        )
-    if not bool(log_probabilities.isfinite().all()):
+        parts = [_judged(models, part, SHIFTS[:tta]) for part in torch.split(images, batch_size)]
+    found = Outputs(*map(torch.cat, zip(*parts, strict=True)))
+    if not bool(found.log_probabilities.isfinite().all()):
         raise LabError("a network's outputs are not finite numbers")
-    return Evaluation(log_probabilities, labels.cpu(), list(classes))
+    return found
 
 
 def _judged(
     members: Sequence[Classifier], images: Tensor, shifts: Sequence[tuple[int, int]]
-) -> Tensor:
-    """Log-probabilities `(N, K)` of the mean over networks and shifts."""
+) -> Outputs:
+    """Those of a batch."""
     height, width = images.shape[-2:]
     wide = functional.pad(images, [_FARTHEST] * 4)
-    judgements = []
+    logits = []
     for right, down in shifts:
         top, left = _FARTHEST - down, _FARTHEST - right
         moved = wide[..., top : top + height, left : left + width]
-        judgements += [
-            model(moved.to(model.device)).cpu().double().log_softmax(1) for model in members
-        ]
-    return torch.stack(judgements).logsumexp(0) - math.log(len(judgements))
+        logits += [model(moved.to(model.device)).cpu().double() for model in members]
+    judgements = torch.stack(logits)
+    return Outputs(
+        judgements.log_softmax(2).logsumexp(0) - math.log(len(judgements)),
+        judgements.logsumexp(2).mean(0),
+    )

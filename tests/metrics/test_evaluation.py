@@ -14,7 +14,7 @@ from mnist_lab import LabError
 from mnist_lab.data import Digits
 from mnist_lab.metrics.evaluation import Evaluation
 from mnist_lab.models import MLP, LeNet
-from mnist_lab.models.ensemble import SHIFTS, evaluate
+from mnist_lab.models.ensemble import SHIFTS, evaluate, outputs
 
 NAMES = list("abcd")
 
@@ -59,7 +59,7 @@ def test_numbers_are_those_of_sklearn(guessed):
     means = [guessed.accuracy, loss, *(each.mean() for each in values[:3])]
     assert list(guessed.metrics.values())[:5] == pytest.approx(means, rel=1e-6)
     assert list(guessed.metrics) == [
-        "accuracy", "loss", "precision", "recall", "f1", "calibration_error"
+        "accuracy", "loss", "precision", "recall", "f1", "calibration_error", "brier_score"
     ]  # fmt: skip
 
 
@@ -79,6 +79,14 @@ def test_calibration_error_is_the_mean_gap_by_confidence(guessed):
             hits = probabilities[chosen].argmax(1) == labels[chosen]
             gaps += chosen.sum() * abs(sure[chosen].mean() - hits.mean())
     assert guessed.calibration_error == pytest.approx(gaps / 300)
+
+
+def test_another_temperature_divides_logits(guessed):
+    logits = guessed.log_probabilities + torch.arange(300).unsqueeze(1)
+    tempered = guessed.tempered(2.5)
+    expected = torch.softmax(logits / 2.5, 1)
+    np.testing.assert_allclose(tempered.probabilities, expected, rtol=1e-12)
+    assert torch.equal(tempered.predictions, guessed.predictions)
 
 
 def test_without_some(guessed):
@@ -112,6 +120,19 @@ def test_an_ensemble_has_the_mean_probability(split):
     members = [*networks(2), MLP(hidden=(16,), normalize="none")]
     expected = np.mean([shown(model, images) for model in members], 0)
     np.testing.assert_allclose(evaluate(members, *split).probabilities, expected, rtol=1e-6)
+
+
+def test_what_softmax_leaves_out_is_the_energy(split):
+    images, _, _ = split
+    members = networks(2)
+    with torch.no_grad():
+        logits = [model(images).double().numpy() for model in members]
+    alone = outputs(members[:1], images)
+    found = alone.log_probabilities + alone.energies.unsqueeze(1)
+    np.testing.assert_allclose(found, logits[0], atol=1e-6)
+    together = outputs(members, images, batch_size=50).energies
+    expected = np.mean([np.log(np.exp(each).sum(1)) for each in logits], 0)
+    np.testing.assert_allclose(together, expected, atol=1e-6)
 
 
 def test_shifts_are_the_nearest_and_averaged(split):
