@@ -6,10 +6,10 @@ Imports nothing heavy before its settings have been looked at.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mnist_lab import LabError, first_few
-from mnist_lab.settings.ranges import Count, Positive, ranged
+from mnist_lab.settings.ranges import Count, Positive, Share, ranged
 from mnist_lab.system.files import output_file, refuse_taken
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ def predict(
     invert: bool | None = None,
     scale: Positive | None = None,
     transpose: bool | None = None,
+    temperature: Positive = 1.0,
+    confident: Share | None = None,
 ) -> int:
     """Write the table of predictions; how many there are.
 
@@ -44,6 +46,10 @@ def predict(
             that pictures are called by), and Label.
         invert, scale, transpose: what to do to the images of a table or IDX file; where it isn't
             said, ones that look unlike those trained on are refused, or told.
+        temperature: by which logits are divided before probabilities are made of them, as
+            `evaluate calibrate=true` finds it.
+        confident: the least confidence of a prediction. Where it is less, the prediction is `?`,
+            and the likeliest class stands in a column `guess`.
 
     Raises:
         LabError: a file or a setting that cannot be used; there is no output then. Unreadable
@@ -51,6 +57,8 @@ def predict(
     """
     target = Path(output or {"csv": "predictions.csv", "kaggle": "submission.csv"}[format])
     refuse_taken(target, overwrite)
+    if confident is not None and format == "kaggle":
+        raise LabError(f"confident={confident}: a submission has a label for every image")
 
     from mnist_lab.data.inputs import open_images
     from mnist_lab.runs import trained
@@ -74,17 +82,30 @@ def predict(
     if images.others:
         names = first_few([path.name for path in images.others])
         print(f"Left alone, being no pictures: {names}", file=sys.stderr)
-    count, last = _write(target, images, network, remedies, format, f"input={input}")
+    written = _write(
+        target, images, network, remedies, format, f"input={input}", temperature, confident
+    )
+    count = written.total
     if images.names is not None and images.total == 1:
-        confidence, guess = last[0].max(0)
+        confidence, guess = written.last[0].max(0)
         name = network.classes[int(guess)]
-        print(f"{images.names[0]}: {name}, with a confidence of {confidence:.3f}")
-    print(f"{count} prediction{'s' * (count != 1)}: {target}")
+        unsure = "?, at best " if written.unsure else ""
+        print(f"{images.names[0]}: {unsure}{name}, with a confidence of {confidence:.3f}")
+    unsure = "" if confident is None else f", {written.unsure} of them ?"
+    print(f"{count} prediction{'s' * (count != 1)}{unsure}: {target}")
     for fault in images.refused:
         print(fault, file=sys.stderr)
     if images.refused:
         raise LabError(f"{len(images.refused)} of {images.total} pictures were not readable")
     return count
+
+
+class _Written(NamedTuple):
+    """How many predictions a table has got, how many of them are unsure, the last probabilities."""
+
+    total: int
+    unsure: int
+    last: "Tensor"
 
 
 def _write(
@@ -94,8 +115,9 @@ def _write(
     remedies: "Remedies",
     format: str,
     what: str,
-) -> tuple[int, "Tensor"]:
-    """How many predictions the table has got, and the probabilities of its last images."""
+    temperature: float,
+    confident: float | None,
+) -> _Written:
     import torch
     from tqdm import tqdm
 
@@ -104,7 +126,7 @@ def _write(
 
     model, classes, names = network.model, network.classes, images.names
     numbers = image_ids(names or [])
-    count = 0
+    count = unsure = 0
     with (
         output_file(target) as file,
         tqdm(total=images.total, unit=" images", disable=None) as bar,
@@ -116,18 +138,22 @@ def _write(
                 oddity = remedies.examine(batch, network, what)
                 if oddity is not None:
                     print(oddity, file=sys.stderr)
-            probabilities = model(batch.to(model.device)).softmax(1).cpu()
+            probabilities = (model(batch.to(model.device)) / temperature).softmax(1).cpu()
             if format == "kaggle":
                 ids = [place + 1 if names is None else numbers[place] for place in places]
                 table = predictions.submission(ids, probabilities, classes)
-            elif names is None:
-                table = predictions.table({"index": places}, probabilities, classes)
             else:
-                files = [names[place] for place in places]
-                table = predictions.table({"file": files}, probabilities, classes)
+                called: dict[str, list[int] | list[str]] = (
+                    {"index": places}
+                    if names is None
+                    else {"file": [names[place] for place in places]}
+                )
+                table = predictions.table(called, probabilities, classes, confident=confident)
+            if confident is not None:
+                unsure += int((probabilities.amax(1) < confident).sum())
             table.write_csv(file, include_header=not count)
             count += len(batch)
             bar.update(len(batch))
         if not count:
             raise LabError(f"none of {images.total} readable: {images.refused[0]}")
-    return count, probabilities
+    return _Written(count, unsure, probabilities)

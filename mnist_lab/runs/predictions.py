@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from mnist_lab.metrics.evaluation import Evaluation
 
 
+UNSURE = "?"
+"""What stands in the place of a prediction that the network isn't sure enough of."""
+
+
 def columns(classes: Sequence[str]) -> list[str]:
     """What the probabilities' columns are called: `p7` that of a class 7, `p_cat` of a cat."""
     return [f"p{name}" if name.isdecimal() else f"p_{name}" for name in classes]
@@ -27,6 +31,7 @@ def table(
     probabilities: "Tensor",
     classes: Sequence[str],
     labels: "Tensor | None" = None,
+    confident: float | None = None,
 ) -> "pl.DataFrame":
     """A row an image: what it is called, its truth where known, prediction, and probabilities.
 
@@ -34,6 +39,8 @@ def table(
         images: a column that names them, by its own name: `index` or `file`.
         probabilities: `(N, K)`, on the CPU.
         labels: the truth, `(N,)`.
+        confident: the least confidence of a prediction; where it is less, the prediction is
+            `UNSURE`, and the likeliest class stands in a column of its own, `guess`.
     """
     import polars as pl
 
@@ -41,11 +48,16 @@ def table(
     names = pl.Series(classes, dtype=pl.String)
     truth = {} if labels is None else {"truth": names.gather(labels.numpy())}
     named = zip(columns(classes), probabilities.float().unbind(1), strict=True)
+    likeliest = names.gather(guess.numpy())
+    predicted = {"prediction": likeliest}
+    if confident is not None:
+        unsure = pl.Series((confidence < confident).numpy())
+        predicted = {"prediction": likeliest.set(unsure, UNSURE), "guess": likeliest}
     return pl.DataFrame(
         {
             **images,
             **truth,
-            "prediction": names.gather(guess.numpy()),
+            **predicted,
             "confidence": confidence.numpy(),
             **{name: column.numpy() for name, column in named},
         }

@@ -3,6 +3,7 @@
 import gzip
 import os
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -42,6 +43,42 @@ def test_a_submission(trained, images, lab_predict, tmp_path):
     lines = (tmp_path / "submission.csv").read_text().splitlines()
     guesses = expected(trained, images).argmax(1)
     assert lines == ["ImageId,Label", *(f"{i},{k}" for i, k in enumerate(guesses, 1))]
+
+
+def test_what_it_is_not_sure_of_has_a_question_mark_and_a_guess(
+    trained, images, lab_predict, tmp_path
+):
+    (tmp_path / "test.csv").write_text(table(images))
+    given = [f"checkpoint={trained}", "input=test.csv", "batch_size=100"]
+    assert lab_predict(*given, "output=plain.csv")[0] == 0
+    status, out, err = lab_predict(*given, "temperature=0.5", "confident=0.8", "output=out.csv")
+    assert status == 0, err
+    with torch.inference_mode():
+        logits = models.load(trained)(torch.from_numpy(images).unsqueeze(1))
+    shares = (logits / 0.5).softmax(1).numpy()
+    plain, found = rows(tmp_path / "plain.csv"), rows(tmp_path / "out.csv")
+    assert list(found[0]) == ["index", "prediction", "guess", *list(plain[0])[2:]]
+    np.testing.assert_allclose([float(row["p3"]) for row in found], shares[:, 3], atol=1e-6)
+    assert [row["guess"] for row in found] == [row["prediction"] for row in plain]
+    unsure = 0
+    for row in found:
+        sure = float(row["confidence"]) >= 0.8
+        assert row["prediction"] == (row["guess"] if sure else "?")
+        unsure += not sure
+    assert 0 < unsure < len(found)
+    assert f"360 predictions, {unsure} of them ?: out.csv\n" in out
+
+
+def test_a_single_picture_that_it_is_not_sure_of(trained, images, lab_predict, tmp_path):
+    Image.fromarray(images[0]).save(tmp_path / "one.png")
+    status, out, err = lab_predict(f"checkpoint={trained}", "input=one.png", "confident=1",
+                                   "temperature=3")  # fmt: skip
+    assert status == 0, err
+    (row,) = rows(tmp_path / "predictions.csv")
+    told = (
+        f"one.png: ?, at best {row['guess']}, with a confidence of {float(row['confidence']):.3f}"
+    )
+    assert told in out
 
 
 def test_numbered_pictures_have_their_numbers_as_ids(trained, images, lab_predict, tmp_path):
@@ -88,6 +125,12 @@ BAD = {
         "invert, scale and transpose are for",
     ),
     "too bright": (["scale=2"], " times 2 is no number from 0 to 255"),
+    "a temperature": (["temperature=0"], "temperature=0: should be greater than 0"),
+    "a confidence": (["confident=99"], "confident=99: should be less than or equal to 1"),
+    "no label in a submission": (
+        ["confident=0.99", "format=kaggle"],
+        "confident=0.99: a submission has a label for every image",
+    ),
     "a scale": (["scale=-1"], "scale=-1: should be greater than 0"),
     "three channels": (["checkpoint=colour.ckpt"], "colour.ckpt: takes images of 3 channels"),
     "device": (["device=abacus"], "device=abacus: "),
