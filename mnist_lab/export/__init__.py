@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge
 
 from mnist_lab import LabError
-from mnist_lab.settings.ranges import ranged
+from mnist_lab.settings.ranges import Positive, ranged
 from mnist_lab.system import files
 
 Format = Literal["html", "onnx", "pt2"]
@@ -25,6 +25,7 @@ def export(
     overwrite: bool = False,
     images: Annotated[int, Ge(0)] = 120,
     trust: tuple[str, ...] | list[str] = (),
+    temperature: Positive = 1.0,
 ) -> Path:
     """Write a trained network as a page, as ONNX or as a torch program; the file written.
 
@@ -33,6 +34,8 @@ def export(
         format: by the ending of `output`, unless it is given.
         images: how many test images of the run travel along with a page; 0 needs no dataset.
         trust: packages whose classes the checkpoint may name.
+        temperature: by which logits are divided where probabilities are made of them; a torch
+            program, which gives logits, has it among its facts. It is of one network.
 
     Raises:
         LabError: a file or a setting that cannot be used, or a network that this form cannot
@@ -48,7 +51,9 @@ def export(
             f"checkpoint: .{form} holds {'one or two networks' if most == 2 else 'one network'}, "
             f"not {len(paths)}"
         )
-    content = _content(form, paths, images, trust)
+    if len(paths) == 2 and temperature != 1:
+        raise LabError(f"temperature={temperature}: is of one network, and two are named")
+    content = _content(form, paths, images, trust, temperature)
     with files.output_file(target) as file:
         file.write(content)
     return target
@@ -63,10 +68,12 @@ def _form(target: Path, format: Format | None) -> Format:
     )
 
 
-def _content(form: Format, paths: list[str], images: int, trust: Sequence[str]) -> bytes:
+def _content(
+    form: Format, paths: list[str], images: int, trust: Sequence[str], temperature: float
+) -> bytes:
     from mnist_lab.export.handed import handed
 
-    networks = handed(paths, trust)
+    networks = handed(paths, trust, temperature)
     if form == "pt2":
         from mnist_lab.export.torch_program import torch_program
 

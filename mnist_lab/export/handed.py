@@ -26,6 +26,7 @@ class Handed(NamedTuple):
         shape: of one image, `(C, H, W)`, as it was trained on them.
         data: as its checkpoint describes it.
         facts: plain values: model, dataset, classes, test accuracy, parameters, seed, commit, ...
+        temperature: by which logits are divided where probabilities are made of them.
     """
 
     checkpoint: str
@@ -34,18 +35,21 @@ class Handed(NamedTuple):
     shape: tuple[int, int, int]
     data: dict[str, Any] | None
     facts: dict[str, Any]
+    temperature: float = 1.0
 
 
-def handed(checkpoints: Sequence[str], trust: Sequence[str] = ()) -> list[Handed]:
+def handed(
+    checkpoints: Sequence[str], trust: Sequence[str] = (), temperature: float = 1.0
+) -> list[Handed]:
     """The networks of runs' folders or checkpoints, which have the same classes.
 
     Raises:
         LabError: a file cannot be read, or their classes differ.
     """
-    return [_handed(network) for network in load_all(checkpoints, "cpu", trust)]
+    return [_handed(network, temperature) for network in load_all(checkpoints, "cpu", trust)]
 
 
-def _handed(network: Trained) -> Handed:
+def _handed(network: Trained, temperature: float) -> Handed:
     model = network.model
     shape = (len(model.mean), 28, 28)
     if network.typical is not None:
@@ -58,10 +62,11 @@ def _handed(network: Trained) -> Handed:
         "dataset": (network.data or {}).get("name"),
         "classes": network.classes,
         "parameters": sum(p.numel() for p in model.parameters()),
+        "temperature": temperature,
         "checkpoint_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         **(_of_run(result, path.name == "best.ckpt") if result else {}),
     }
-    return Handed(network.path, model, network.classes, shape, network.data, facts)
+    return Handed(network.path, model, network.classes, shape, network.data, facts, temperature)
 
 
 def _of_run(result: Result, best: bool) -> dict[str, Any]:

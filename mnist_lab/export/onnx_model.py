@@ -16,7 +16,8 @@ from mnist_lab.export.handed import Handed, Shown, check_shown, tracing
 def onnx_model(network: Handed) -> bytes:
     """An ONNX file: `images` uint8 `(N, C, H, W)` in, `logits` and `probabilities` `(N, K)` out.
 
-    What is told of the network is its metadata: texts as they are, all else as JSON.
+    Probabilities are those at the network's temperature. What is told of the network is its
+    metadata: texts as they are, all else as JSON.
 
     Raises:
         LabError: onnx isn't installed, or the network has no graph or one that ONNX lacks.
@@ -31,7 +32,7 @@ def onnx_model(network: Handed) -> bytes:
     # The exporter prints its progress, and what it thinks of packages that it does without.
     with tracing(network), contextlib.redirect_stdout(io.StringIO()):
         program = torch.onnx.export(
-            _WithProbabilities(shown, network.model.network).eval(),
+            _WithProbabilities(shown, network.model.network, network.temperature).eval(),
             (example,),
             dynamo=True,
             dynamic_shapes=({0: Dim("batch")},),
@@ -56,10 +57,10 @@ def onnx_model(network: Handed) -> bytes:
 
 
 class _WithProbabilities(nn.Module):
-    def __init__(self, shown: Shown, network: nn.Module) -> None:
+    def __init__(self, shown: Shown, network: nn.Module, temperature: float) -> None:
         super().__init__()
-        self.shown, self.network = shown, network
+        self.shown, self.network, self.temperature = shown, network, temperature
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         logits: Tensor = self.network(self.shown(images))
-        return logits, logits.softmax(1)
+        return logits, (logits / self.temperature).softmax(1)

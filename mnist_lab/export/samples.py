@@ -30,7 +30,10 @@ def samples(network: Handed, count: int) -> Samples:
     """
     images, labels = dataset(network).tensors("test")
     with network.model.judging():
-        parts = [network.model(part).softmax(1) for part in torch.split(images, 500)]
+        parts = [
+            (network.model(part) / network.temperature).softmax(1)
+            for part in torch.split(images, 500)
+        ]
     confidence, guesses = torch.cat(parts).max(1)
     wrong = (guesses != labels).nonzero().flatten()
     wrong = wrong[confidence[wrong].argsort(descending=True, stable=True)]

@@ -38,7 +38,12 @@ def web_page(networks: Sequence[Handed], samples: Samples | None) -> str:
     handed: dict[str, Any] = {
         "classes": first.classes,
         "networks": [
-            {"title": title, "facts": network.facts, "graph": graph_of(network)}
+            {
+                "title": title,
+                "facts": network.facts,
+                "graph": graph_of(network),
+                "temperature": network.temperature,
+            }
             for title, network in zip(titles, networks, strict=True)
         ],
         "images": bytes_base64(samples.images) if samples else "",

@@ -45,6 +45,20 @@ def test_onnx_gives_the_checkpoints_logits_at_any_batch_size(name, images):
         np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-6)
 
 
+def test_onnx_gives_probabilities_at_a_temperature_and_the_same_logits(images):
+    given = network("lenet")
+    logits_at, found = [], []
+    for temperature in (1.0, 2.5):
+        content = onnx_model(given._replace(temperature=temperature))
+        outputs = onnxruntime.InferenceSession(content).run(None, {"images": images[:7].numpy()})
+        logits_at.append(outputs[0])
+        found.append(outputs[1])
+    np.testing.assert_array_equal(*logits_at)
+    for probabilities, temperature in zip(found, (1.0, 2.5), strict=True):
+        expected = (torch.from_numpy(logits_at[0]) / temperature).softmax(1)
+        np.testing.assert_allclose(probabilities, expected, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_torch_program_gives_the_checkpoints_logits_at_any_batch_size(name, images):
     given = network(name)
@@ -115,7 +129,7 @@ def test_onnx_is_read_without_torch_and_without_this_package(trained, images, ex
 
 
 def test_a_torch_program_is_read_without_this_package(trained, images, expected, tmp_path):
-    export(str(trained), str(tmp_path / "a.pt2"))
+    export(str(trained), str(tmp_path / "a.pt2"), temperature=1.25)
     np.save(tmp_path / "images.npy", images[:5].numpy())
     code = (
         "import json, numpy, torch\n"
@@ -128,7 +142,8 @@ def test_a_torch_program_is_read_without_this_package(trained, images, expected,
         code, tmp_path / "a.pt2", tmp_path / "images.npy", without=["mnist_lab", "lightning"]
     )
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
-    assert told == json.loads(json.dumps(handed([str(trained)])[0].facts))
+    assert told == json.loads(json.dumps(handed([str(trained)], temperature=1.25)[0].facts))
+    assert told["temperature"] == 1.25
 
 
 @pytest.mark.parametrize("form", ["onnx", "pt2"])
@@ -158,6 +173,11 @@ def test_the_command_writes_and_says_so(lab_export, trained, tmp_path):
         (["checkpoint=[a,b]", "output=a.onnx"], "checkpoint: .onnx holds one network, not 2"),
         (["checkpoint=[]", "output=a.html"], "checkpoint: .html holds one or two networks, not 0"),
         (["output=a.html", "images=-1"], "images=-1: should be greater than or equal to 0"),
+        (["output=a.onnx", "temperature=-1"], "temperature=-1: should be greater than 0"),
+        (
+            ["checkpoint=[a,b]", "output=a.html", "temperature=2"],
+            "temperature=2: is of one network, and two are named",
+        ),
         (["output=a.pt2", "format=zip"], "format"),
     ],
 )

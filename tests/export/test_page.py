@@ -178,6 +178,18 @@ def test_the_answer_is_the_networks_on_what_is_shown(page, trained):
     assert "know: " in page.locator("#spoken").inner_text()
 
 
+def test_the_answers_shares_are_those_at_the_temperature(opened, trained, tmp_path):
+    export(str(trained), str(tmp_path / "a.html"), images=5, temperature=3)
+    page, complaints = opened(tmp_path / "a.html")
+    page.locator(".sample").first.click()
+    found = handed([str(trained)])[0].model(torch.from_numpy(seen(page))[None, None])
+    share, guess = (found / 3).softmax(1)[0].max(0)
+    assert page.locator(".likeliest th").inner_text() == str(int(guess))
+    assert page.locator(".likeliest .value").inner_text() == f"{100 * float(share):.1f} %"
+    assert "Temperature\t3" in page.locator("#facts").inner_text()
+    assert complaints == []
+
+
 def test_undo_clear_and_eraser(page):
     assert page.evaluate("mnistLab.image()") is None
     draw(page, THREE)

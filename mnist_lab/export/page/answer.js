@@ -8,6 +8,7 @@ const SHOWN = 12; // classes in their order; of more the likeliest
 export class Answer {
   constructor(member, classes) {
     this.classes = classes;
+    this.temperature = member.temperature;
     this.best = el("output", { class: "best" }, "?");
     this.words = el("p", { class: "words" });
     this.bars = Array.from({ length: Math.min(classes.length, SHOWN) }, () => {
@@ -37,7 +38,7 @@ export class Answer {
 
   /** @returns the answer in words, for those who hear it */
   show(logits, threshold) {
-    const shares = logits ? softmax(logits) : this.classes.map(() => 0);
+    const shares = logits ? softmax(logits, this.temperature) : this.classes.map(() => 0);
     const order = this.classes.map((_, i) => i);
     if (this.classes.length > SHOWN) order.sort((a, b) => shares[b] - shares[a]);
     const likeliest = shares.indexOf(Math.max(...shares));

@@ -78,10 +78,10 @@ export class Network {
   }
 }
 
-/** Probabilities of logits. */
-export function softmax(logits) {
+/** Probabilities of logits, which are divided by a temperature. */
+export function softmax(logits, temperature = 1) {
   const most = Math.max(...logits);
-  const powers = Array.from(logits, (value) => Math.exp(value - most));
+  const powers = Array.from(logits, (value) => Math.exp((value - most) / temperature));
   const sum = powers.reduce((a, b) => a + b, 0);
   return powers.map((value) => value / sum);
 }

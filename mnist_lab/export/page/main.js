@@ -12,10 +12,11 @@ const PIXELS = 28 * 28;
 
 const handed = JSON.parse(document.getElementById("handed").textContent);
 const { classes } = handed;
-const members = handed.networks.map(({ graph, facts, title }) => ({
+const members = handed.networks.map(({ graph, facts, title, temperature }) => ({
   network: new Network(graph),
   facts,
   title,
+  temperature,
   off: new Map(),
   found: null,
 }));
@@ -130,6 +131,7 @@ function facts() {
     ["Classes", (f) => f.classes.join(", ")],
     ["Test accuracy", accuracy],
     ["Parameters", (f) => f.parameters.toLocaleString("en")],
+    ["Temperature", (f) => f.temperature],
     ["Seed", (f) => f.seed],
     ["Commit", (f) => f.commit?.slice(0, 12)],
     [
