@@ -14,7 +14,7 @@ from mnist_lab.cli import command
 from mnist_lab.cli.names import moment, register_resolvers
 from mnist_lab.settings import signatures
 from mnist_lab.settings.conf import CONF
-from mnist_lab.settings.ranges import Count, Seed
+from mnist_lab.settings.ranges import Count, Seed, Share
 
 ErrorRate = Annotated[float, Interval(gt=0, le=1)]
 
@@ -59,6 +59,9 @@ def _evaluate(
     trust: list[str],
     disputed: dict[str, dict[str, list[int]]],
     reference: dict[str, dict[str, dict[str, ErrorRate] | None]],
+    calibrate: bool,
+    accuracy: Share | None,
+    foreign: str | list[str],
 ) -> None:
     """With the root of `conf/evaluate.yaml`, but for its groups."""
     paths = [checkpoint] if isinstance(checkpoint, str) else checkpoint
@@ -70,14 +73,15 @@ def _evaluate(
     folder = Path(output or new)
 
     command.say_loading()
-    from mnist_lab.cli.dataset import dataset
-    from mnist_lab.reports import evaluations
+    from mnist_lab.cli.dataset import dataset, foreign_datasets
+    from mnist_lab.reports import evaluation_told, evaluations
     from mnist_lab.reports.evaluation_folder import refuse_taken
     from mnist_lab.runs import trained
 
     refuse_taken(folder, overwrite)
     members = trained.load_all(paths, device, trust)
-    data, damages = dataset(members, split)
+    data, damages = dataset(members, split, validation=calibrate or accuracy is not None)
+    names = [foreign] if isinstance(foreign, str) else foreign
     numbers = evaluations.evaluate(
         members,
         data,
@@ -89,17 +93,20 @@ def _evaluate(
         inside=inside,
         disputed=disputed.get(data.source.name, {}).get(split, []),
         reference=reference.get(data.source.name, {}).get(split),
+        calibrate=calibrate,
+        accuracy=accuracy,
+        foreign=foreign_datasets(names, members, data),
         batch_size=batch_size,
         overwrite=overwrite,
     )
-    evaluations.show(numbers)
+    evaluation_told.show(numbers)
     print(f"Evaluation: {folder}")
 
 
 def _show_all(folder: Path) -> None:
-    from mnist_lab.reports import evaluations
+    from mnist_lab.reports import evaluation_told
 
-    evaluations.show_all(folder)
+    evaluation_told.show_all(folder)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from mnist_lab import LabError
 from mnist_lab.settings import signatures
+from mnist_lab.settings.conf import make
 from mnist_lab.settings.roles import Role, incidental, keys
+from mnist_lab.settings.signatures import ConfigError
 
 if TYPE_CHECKING:
     from mnist_lab.data import DataModule
@@ -19,23 +21,36 @@ if TYPE_CHECKING:
 _SPLIT = [key.removeprefix("data.") for key in keys(Role.SPLIT)]
 
 
-def dataset(members: Sequence["Trained"], split: str) -> tuple["DataModule", dict[str, Any]]:
+def dataset(
+    members: Sequence["Trained"], split: str, validation: bool
+) -> tuple["DataModule", dict[str, Any]]:
     """The dataset, divided as it was in training where it is that, and what damages its images.
 
     The latter are the settings of `augment` and `corrupt`.
 
+    Args:
+        validation: whether the validation split is looked at beside `split`.
+
     Raises:
         LabError: none is named, and the checkpoints have none in common; or they divide
-            it differently; or a setting of it doesn't fit.
+            it differently; or validation images are asked for that aren't theirs; or a setting of
+            it doesn't fit.
     """
     from mnist_lab.data import DataModule
 
     named = HydraConfig.get().runtime.choices["data"]
     name = named or _common_name(members)
     theirs = [member for member in members if (member.data or {}).get("name") == name]
-    stored = [_division(member, split) for member in theirs]
+    stored = [_division(member, split, validation) for member in theirs]
     if any(division != stored[0] for division in stored):
-        raise LabError(f"split={split}: the checkpoints have different ones")
+        what = "validation images" if validation else f"split={split}"
+        raise LabError(f"{what}: the checkpoints have different ones")
+    for member in members:
+        if validation and (member.data or {}).get("name") != name:
+            raise LabError(
+                "calibrate and accuracy look at the checkpoint's own validation images: "
+                f"{member.path} was not trained on data={name}"
+            )
     overrides = HydraConfig.get().overrides.task
     cfg = compose(
         "evaluate",
@@ -87,7 +102,31 @@ def _common_name(members: Sequence["Trained"]) -> str:
     return str(names[0])
 
 
-def _division(member: "Trained", split: str) -> dict[str, float | None]:
+def foreign_datasets(
+    names: Sequence[str], members: Sequence["Trained"], data: "DataModule"
+) -> dict[str, "DataModule"]:
+    """Datasets by their names in `conf/data`, none of which the networks or `data` know.
+
+    Raises:
+        LabError: there is none of such a name, it cannot be made, or it is no foreign one.
+    """
+    known = GlobalHydra.instance().config_loader().get_group_options("data")
+    own = {data.source.name, *((member.data or {}).get("name") for member in members)}
+    datasets = {}
+    for name in names:
+        if name not in known:
+            nearest = signatures.hint(name, known)
+            raise LabError(f"foreign={name}: there is no such dataset{nearest}")
+        if name in own:
+            raise LabError(f"foreign={name}: is the network's own dataset, or the one looked at")
+        try:
+            datasets[name] = make(f"data/{name}")
+        except ConfigError as error:
+            raise LabError(f"foreign={name}: {error}") from error
+    return datasets
+
+
+def _division(member: "Trained", split: str, validation: bool) -> dict[str, float | None]:
     """What a checkpoint says of how its data were divided, as settings of `data`."""
     assert member.data is not None
     division = {key: member.data.get(key) for key in _SPLIT}
@@ -95,11 +134,13 @@ def _division(member: "Trained", split: str) -> dict[str, float | None]:
         if not isinstance(value, int | float | None):
             raise LabError(f"{member.path}: doesn't describe its split: {key}={value}")
     test_size = member.data.get("test_size")
-    if split == "all":
+    if split == "all" and not validation:
         return {"train_size": None}
+    if split == "all":
+        division["train_size"] = None
     if isinstance(test_size, int | float):  # of a dataset without a test split of its own
         return {**division, "source.test_size": test_size}
-    return {} if split == "test" else division
+    return {} if split == "test" and not validation else division
 
 
 def _use_root(cfg: DictConfig, roots: list[Any]) -> None:

@@ -3,28 +3,33 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from torch import Tensor
 
 import mnist_lab
 from mnist_lab import LabError
 from mnist_lab.data import DataModule
-from mnist_lab.metrics.counts import BY_CLASS
 from mnist_lab.metrics.evaluation import Evaluation, shortest
 from mnist_lab.models import ensemble
-from mnist_lab.reports import corrupted, gallery, page
+from mnist_lab.reports import (
+    calibrated,
+    corrupted,
+    detected,
+    evaluation_told,
+    gallery,
+    selective,
+)
 from mnist_lab.reports.evaluation_folder import refuse_taken, replaced
-from mnist_lab.reports.page import class_table, number, percent
 from mnist_lab.runs.predictions import write_tables
 from mnist_lab.runs.trained import Trained, refuse_other_classes
 from mnist_lab.settings import signatures
-from mnist_lab.settings.ranges import Count, Seed, ranged
+from mnist_lab.settings.ranges import Count, Seed, Share, ranged
 from mnist_lab.system.files import whole
+
+if TYPE_CHECKING:  # takes a while
+    from mnist_lab.reports.figures.style import Figure
 
 
 @ranged
@@ -41,6 +46,9 @@ def evaluate(
     inside: int | None = None,
     disputed: Sequence[int] = (),
     reference: Mapping[str, float] | None = None,
+    calibrate: bool = False,
+    accuracy: Share | None = None,
+    foreign: Mapping[str, DataModule] | None = None,
     batch_size: Count = 1000,
     overwrite: bool = False,
 ) -> dict[str, Any]:
@@ -58,6 +66,9 @@ def evaluate(
         disputed: indices of images whose labels are in doubt: accuracy without them is told, too.
         reference: a reference network's errors by the names of corruptions, which others are
             divided by.
+        calibrate: whether a temperature is fitted on the validation images, as they are.
+        accuracy: for which the confidence is looked for, on these likewise.
+        foreign: datasets by name, whose test images are to be told from these.
         overwrite: whether the folder may hold an earlier evaluation.
 
     Returns:
@@ -74,6 +85,14 @@ def evaluate(
         refuse_other_classes(f"data={data.source.name}", data.classes, members[0])
     damages = signatures.build({"augment": augment, "corrupt": corrupt})
     images, labels = _images(data, split)
+    validation = None
+    if calibrate or accuracy is not None:
+        if not data.has_validation:
+            asked = "calibrate=true" if calibrate else f"accuracy={accuracy}"
+            raise LabError(f"{asked}: there are no validation images")
+        validation = data.tensors("val")
+    strangers = {name: each.tensors("test")[0] for name, each in (foreign or {}).items()}
+    detected.refuse_other_sizes(images, strangers)
     if inside is not None and not 0 <= inside < len(images):
         raise LabError(f"inside must lie between 0 and {len(images) - 1}, not {inside}")
     suite = damages.pop("corrupt") if isinstance(damages["corrupt"], dict) else {}
@@ -82,18 +101,29 @@ def evaluate(
             images = corrupted.damaged(images, damage, seed)
     models = [member.model for member in members]
 
-    def judged_on(images: Tensor) -> Evaluation:
+    def judged_on(images: Tensor, labels: Tensor = labels) -> Evaluation:
         return ensemble.evaluate(
             models, images, labels, data.classes, tta=tta, batch_size=batch_size
         )
 
     judged = judged_on(images)
     drawn = gallery.of_predictions(images.cpu(), judged)
+    validated = None if validation is None else judged_on(*validation)
+    measured, figures = _confidence(judged, validated, calibrate, accuracy)
+    drawn |= figures
     corruptions = None
     if suite:
         evaluations, shown = corrupted.judge(images, suite, judged_on, seed)
         corruptions = corrupted.content(evaluations, corrupt or {}, reference)
         drawn["corruptions"] = corrupted.figure(shown, corruptions, 1 - judged.accuracy)
+    told_apart = None
+    if strangers:
+        scores = detected.scores(
+            {data.source.name: images, **strangers},
+            lambda images: ensemble.outputs(models, images, tta=tta, batch_size=batch_size),
+        )
+        told_apart = detected.content(scores)
+        drawn["foreign"] = detected.figure(scores)
     numbers = {
         "dataset": data.source.name,
         "split": split,
@@ -104,7 +134,9 @@ def evaluate(
         "seed": seed,
         "inside": inside,
         **content(judged, disputed),
+        **measured,
         "corruptions": corruptions,
+        "foreign": told_apart,
     }
     if inside is not None:
         drawn |= gallery.of_network(models[0], images[inside], judged.classes)
@@ -114,7 +146,7 @@ def evaluate(
         with whole(new / "evaluation.json") as file:
             json.dump(numbers, file, indent=2)
             file.write("\n")
-        _write_page(new, numbers)
+        evaluation_told.write_page(new, numbers)
     return numbers
 
 
@@ -126,6 +158,31 @@ def _images(data: DataModule, split: str) -> tuple[Tensor, Tensor]:
     parts = [data.tensors(name) for name in (every if split == "all" else (split,))]
     images, labels = map(torch.cat, zip(*parts, strict=True))
     return images, labels
+
+
+def _confidence(
+    judged: Evaluation, validated: Evaluation | None, calibrate: bool, accuracy: float | None
+) -> tuple[dict[str, Any], dict[str, "Figure"]]:
+    """Numbers and figures of what confidence is worth.
+
+    Args:
+        validated: of the validation images, where something is asked for that they decide.
+    """
+    temperature, calibration, wished = 1.0, None, None
+    drawn = {"risk_coverage": selective.figure(judged)}
+    if validated is not None and calibrate:
+        temperature = calibrated.temperature_of(validated)
+        tempered = judged.tempered(temperature)
+        calibration = calibrated.content(judged, tempered, temperature, len(validated.labels))
+        drawn["calibration"] = calibrated.figure(judged, tempered, temperature)
+    if validated is not None and accuracy is not None:
+        wished = selective.threshold(
+            judged.tempered(temperature), validated.tempered(temperature), accuracy, temperature
+        )
+    return {
+        "calibration": calibration,
+        "risk_coverage": selective.content(judged, wished),
+    }, drawn
 
 
 def content(judged: Evaluation, disputed: Sequence[int] = ()) -> dict[str, Any]:
@@ -157,123 +214,3 @@ def content(judged: Evaluation, disputed: Sequence[int] = ()) -> dict[str, Any]:
         "confusion_matrix": judged.scores.confusion.tolist(),
         "versions": {"torch": torch.__version__, "mnist_lab": mnist_lab.__version__},
     }
-
-
-def _write_page(folder: Path, numbers: Mapping[str, Any]) -> None:
-    metrics, (low, high) = numbers["metrics"], numbers["accuracy_interval"]
-    corruptions = numbers["corruptions"]
-    tables = {"per_class": class_table(numbers["per_class"], metrics)}
-    notes = [f"95 % interval of the accuracy: {100 * low:.2f} to {percent(high)}."]
-    if numbers["without_disputed"]:
-        notes.append(_disputed(numbers))
-    if corruptions:
-        notes.append(corrupted.told(corruptions))
-        tables["corruptions"] = corrupted.rows(corruptions)
-    page.write(
-        folder,
-        _title(numbers),
-        tiles={
-            "accuracy": percent(metrics["accuracy"]),
-            "loss": number(metrics["loss"]),
-            "F1 (macro)": percent(metrics["f1"]),
-            "calibration error": percent(metrics["calibration_error"]),
-            "images": f"{numbers['images']:,}",
-        }
-        | ({"mean error, corrupted": percent(corruptions["mean_error"])} if corruptions else {}),
-        notes=notes,
-        tables=tables,
-        inside=f"image {numbers['inside']} of the split",
-        numbers={
-            **{name.replace("_", " "): number(value) for name, value in metrics.items()},
-            "checkpoints": ", ".join(each["path"] for each in numbers["checkpoints"]),
-            "copies of each image": str(numbers["tta"]),
-            "damaged by": _damage(numbers) or "-",
-            "seed": str(numbers["seed"]),
-            "versions": ", ".join(f"{k} {v}" for k, v in numbers["versions"].items()),
-        },
-    )
-
-
-def _title(numbers: Mapping[str, Any]) -> str:
-    """Which networks on which images, and what was done to these."""
-    models = " + ".join(each["model"] for each in numbers["checkpoints"])
-    damage = _damage(numbers)
-    damaged = f", damaged by {damage}" if damage else ""
-    return f"{models} on {numbers['dataset']}, {numbers['split']}{damaged}"
-
-
-def _damage(numbers: Mapping[str, Any]) -> str:
-    """What the images of an evaluation went through, with all of its settings."""
-    described = []
-    for damage in (numbers["augment"], numbers["corrupt"]):
-        if damage is not None and "_target_" in damage:  # else several, each counted apart
-            settings = [f"{key} {value}" for key, value in damage.items() if key[0] != "_"]
-            name = damage["_target_"].rpartition(".")[2]
-            described.append(" ".join([name, ", ".join(settings)]).strip())
-    return " and ".join(described)
-
-
-def _disputed(numbers: Mapping[str, Any]) -> str:
-    """What is told beside the plain accuracy, which counts all labels."""
-    rest = numbers["without_disputed"]
-    low, high = rest["accuracy_interval"]
-    return (
-        f"Without the {len(rest['disputed'])} labels that have no majority behind them: accuracy "
-        f"{percent(rest['accuracy'])} ({100 * low:.2f} to {percent(high)})."
-    )
-
-
-def show(numbers: Mapping[str, Any]) -> None:
-    """The numbers on the console."""
-    table = Table("metric", "value")
-    low, high = numbers["accuracy_interval"]
-    table.add_row("images", f"{numbers['images']:,}")
-    for name, value in numbers["metrics"].items():
-        table.add_row(name.replace("_", " "), f"{value:.4f}")
-        if name == "accuracy":
-            table.add_row("  95 % interval", f"{low:.4f} to {high:.4f}")
-    by_class = Table("class", *BY_CLASS, "images")
-    for name, scores in numbers["per_class"].items():
-        cells = [number(scores[metric]) for metric in BY_CLASS]
-        by_class.add_row(escape(name), *cells, f"{scores['support']:,}")
-    console = Console(width=None if Console().is_terminal else 100)
-    console.print(escape(_title(numbers)), highlight=False, soft_wrap=True)
-    console.print(table, by_class)
-    if numbers["without_disputed"] is not None:
-        console.print(_disputed(numbers), highlight=False)
-    if numbers["corruptions"] is not None:
-        head, *rows = corrupted.rows(numbers["corruptions"])
-        by_corruption = Table(*head)
-        for row in rows:
-            by_corruption.add_row(*map(escape, row))
-        console.print(by_corruption)
-        console.print(corrupted.told(numbers["corruptions"]), highlight=False)
-
-
-def show_all(folder: Path) -> None:
-    """A table of the evaluations in the folder of a sweep over them, in the order of its jobs."""
-    stored = {path.parent.name: path for path in folder.glob("*/evaluation.json")}
-    if not stored:
-        return
-    jobs = {
-        name: json.loads(stored[name].read_text(encoding="utf-8"))
-        for name in sorted(stored, key=lambda name: int(name.partition("_")[0]))
-    }
-    table = Table("evaluation", "images", "accuracy", "95 % interval", "loss")
-    with_corruptions = any(numbers["corruptions"] for numbers in jobs.values())
-    if with_corruptions:
-        table.add_column("mean corruption error")
-        table.add_column("mCE")
-    for name, numbers in jobs.items():
-        accuracy, loss = (f"{numbers['metrics'][key]:.4f}" for key in ("accuracy", "loss"))
-        low, high = numbers["accuracy_interval"]
-        cells = [f"{numbers['images']:,}", accuracy, f"{low:.4f} to {high:.4f}", loss]
-        if with_corruptions:
-            means = numbers["corruptions"] or {"mean_error": None, "mce": None}
-            cells += [number(means["mean_error"]), number(means["mce"])]
-        table.add_row(escape(name), *cells)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 1000  # a row is a line, to be searched
-    console.print(table)
-    console.print(f"Evaluations: {escape(str(folder))}", highlight=False, soft_wrap=True)

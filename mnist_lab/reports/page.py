@@ -36,6 +36,20 @@ _FIGURES = {
         "Reliability",
         "Of predictions made with a confidence of 90 % nine in ten should be right.",
     ),
+    "calibration": (
+        "Temperature",
+        "Reliability before and after logits were divided by the temperature that fits the "
+        "validation images best.",
+    ),
+    "risk_coverage": (
+        "Where it may say that it doesn't know",
+        "Mistakes among the images that it is surest of, by how many of all these are; dashed: "
+        "among all.",
+    ),
+    "foreign": (
+        "Foreign images",
+        "What tells images of other datasets from its own, and how often it has which value.",
+    ),
     "class_distribution": ("Dataset", ""),
     "samples": ("", "Images to train on, as they are stored."),
     "filters": ("Inside the network", ""),

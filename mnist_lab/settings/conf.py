@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationToMissingValueError
 
 from mnist_lab.settings.former import present
 from mnist_lab.settings.signatures import ConfigError, build, check, hint, locate, no_such_setting
@@ -83,7 +84,11 @@ def make(name: str, **settings: Any) -> Any:
             objects[key] = value
         else:  # before it is resolved: others are computed from it
             OmegaConf.update(described, f"{group}.{key}", plain, merge=True, force_add=True)
-    for key in OmegaConf.missing_keys(described):
+    try:
+        missing = OmegaConf.missing_keys(described)
+    except InterpolationToMissingValueError as error:  # something is computed from it
+        missing = {str(error).splitlines()[0].rpartition(": ")[2]}
+    for key in missing:
         raise ConfigError(f"{key}: a value is missing")
     changed = typing.cast(dict[str, Any], OmegaConf.to_container(described[group], resolve=True))
     changed |= objects

@@ -43,6 +43,7 @@ def test_a_run_gets_the_figures_that_it_has(trained, lab_evaluate, tmp_path):
     drawn = {path.stem for path in (tmp_path / "out/figures").iterdir()}
     assert drawn == {
         "confusion_matrix", "confusions", "mistakes", "per_class", "predictions", "reliability",
+        "risk_coverage",
     }  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def test_what_is_told(trained, lab_evaluate, tmp_path):
     assert "{" not in page.partition("</style>")[2]
     for name, each in found["per_class"].items():
         assert f"│ {name}     │ {each['precision']:.4f}    │ {each['recall']:.4f}" in called.out
-    assert page.count("<img ") == 6
+    assert page.count("<img ") == 7
 
 
 def test_an_ensemble_and_shifts(trained, other, lab_evaluate, tmp_path):

@@ -46,7 +46,7 @@ def test_the_fifteen_of_mnist_c(trained, lab_evaluate, tmp_path):
     told = f"Mean error over 15 corruptions: {100 * mean:.2f} %; mCE: no reference."
     assert told in called.out
     assert told in page
-    assert page.count("<img ") == 7
+    assert page.count("<img ") == 8
     assert (tmp_path / "out/figures/corruptions.png").exists()
     # Alone, one damages all that is told.
     called = lab_evaluate(f"checkpoint={trained}", "corrupt=fog", "seed=3", "output=fog")

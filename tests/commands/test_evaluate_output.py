@@ -130,6 +130,32 @@ BAD = {
         ["data=digits", "data.val_size=0", "split=val"],
         "split=val: there are no validation images",
     ),
+    "no validation to fit a temperature on": (
+        ["data=digits", "data.val_size=0", "calibrate=true"],
+        "calibrate=true: there are no validation images",
+    ),
+    "no validation for an accuracy": (
+        ["data=digits", "data.val_size=0", "accuracy=0.9"],
+        "accuracy=0.9: there are no validation images",
+    ),
+    "somebody else's validation images": (
+        ["checkpoint=bare.ckpt", "data=digits", "calibrate=true"],
+        "bare.ckpt was not trained on data=digits",
+    ),
+    "different validation images": (
+        ["checkpoint=[TRAINED,OTHER]", "calibrate=true"],
+        "validation images: the checkpoints have different ones",
+    ),
+    "an accuracy": (["accuracy=99"], "accuracy=99: should be less than or equal to 1"),
+    "an unknown foreign dataset": (
+        ["foreign=[kmnits]"],
+        "foreign=kmnits: there is no such dataset; did you mean kmnist?",
+    ),
+    "the network's own as a foreign one": (["foreign=digits"], "foreign=digits: is the network's"),
+    "a foreign dataset without a root": (
+        ["foreign=[folder]"],
+        "foreign=folder: data.root: a value",
+    ),
     "augment": (["augment=shift", "augment.shift=-1"], "augment.shift=-1: should be"),
     "a corruption": (["corrupt=fgo"], "corrupt=fgo: no such choice; did you mean fog?"),
     "a severity": (["corrupt=fog", "corrupt.severity=6"], "corrupt.severity=6: should be"),

@@ -336,6 +336,37 @@ def test_reliability_shows_the_bins_and_their_error():
     assert above.get_title(loc="left").endswith("error 30.00 %")
 
 
+def test_reliability_before_and_after_stand_beside_each_other():
+    table = np.array([[0.5, 0.5], [0.75, 0.25], [0.2, 0.8], [1.0, 0.0], [0.05, 0.95]])
+    labels = [0, 1, 1, 0, 1]
+    before, after, *_ = figures.recalibrated(table, table[:, ::-1], labels, 1.25, bins=4).axes
+    assert before.get_title(loc="left").startswith("temperature 1: ")
+    assert before.get_title(loc="left").endswith("error 30.00 %")
+    assert after.get_title(loc="left").startswith("temperature 1.250: ")
+    heights = [[bar.get_height() for bar in axes.containers[0]] for axes in (before, after)]
+    assert heights == [[1, 0, 1], [1, 1, 0]]  # of equal ones the first is predicted
+
+
+def test_risk_by_coverage_is_the_curve():
+    risk = [0, 0.25, 1 / 3, 0.25, 0.4]
+    (axes,) = figures.risk_coverage(risk, 0.2467).axes
+    curve, all_of_them = axes.lines
+    np.testing.assert_allclose(curve.get_xydata().T, [[0.2, 0.4, 0.6, 0.8, 1], risk])
+    assert set(all_of_them.get_ydata()) == {0.4}
+    assert axes.get_title(loc="left") == "risk by coverage: area 0.25"
+
+
+def test_scores_of_foreign_images_are_shares_of_their_dataset():
+    scores = {"energy": {"mnist": [0.0, 1.0, 4.0, 4.0], "kmnist": [0.0, 4.0]}}
+    (axes,) = figures.foreign(scores).axes
+    steps = {patch.get_label(): patch.get_data() for patch in axes.patches}
+    assert list(steps) == ["mnist", "kmnist"]
+    for name, (first, last) in {"mnist": (0.25, 0.5), "kmnist": (0.5, 0.5)}.items():
+        assert (steps[name].values[0], steps[name].values[-1]) == (first, last)
+        assert steps[name].values.sum() == 1
+        assert (steps[name].edges[0], steps[name].edges[-1]) == (0, 4)
+
+
 def test_class_distribution_counts():
     given = {"train": [500, 1200, 3], "test": torch.tensor([5, 0, 7])}
     for axes, (name, counts) in zip(
@@ -437,6 +468,14 @@ def test_all_render_and_no_text_is_cut_off_or_overlaps(case, monkeypatch):
         figures.mistakes(images, labels, table, names),
         figures.predictions(images[:9], table[:9], names, labels[:9]),
         figures.reliability(table, labels),
+        figures.recalibrated(table, table, labels, 12.345),
+        figures.risk_coverage(random.uniform(0, 0.5, 60), 0.25),
+        figures.foreign(
+            {
+                name: {each: random.randn(50) for each in ("mnist", "kmnist", "digits")}
+                for name in ("largest probability", "largest logit", "energy")
+            }
+        ),
         figures.class_distribution({"train": counts.sum(1), "test": counts.sum(0)}, names),
         figures.samples(images, labels, names),
         figures.filters(random.randn(20, channels, 3, 3)),

@@ -236,6 +236,7 @@ def test_make_changes_settings(tmp_path):
         ("data/mnits", {}, "data/mnits: no such choice; did you mean mnist?"),
         ("nothing", {}, "nothing: no such choice"),
         ("data/kaggle", {}, "data.root: a value is missing"),
+        ("data/folder", {}, "data.root: a value is missing"),  # its classes are computed from it
         ("data/mnist", {"source": {"nme": "x"}}, "data.source.nme: no such setting"),
         ("augment/none", {"degrees": 3}, "augment.degrees: no such setting of augment/none"),
         (

@@ -5,9 +5,10 @@ sizes are meant for PNG at 200 dots per inch. Figures come without pyplot or any
 """
 
 from mnist_lab.reports.figures.corrupted import corruptions
+from mnist_lab.reports.figures.doubt import foreign, risk_coverage
 from mnist_lab.reports.figures.images import confusions, mistakes, predictions, samples
 from mnist_lab.reports.figures.network import embedding, feature_maps, filters, output_strip
-from mnist_lab.reports.figures.reliability import reliability
+from mnist_lab.reports.figures.reliability import recalibrated, reliability
 from mnist_lab.reports.figures.scores import class_distribution, confusion_matrix, curves, per_class
 
 __all__ = [
@@ -19,10 +20,13 @@ __all__ = [
     "embedding",
     "feature_maps",
     "filters",
+    "foreign",
     "mistakes",
     "output_strip",
     "per_class",
     "predictions",
+    "recalibrated",
     "reliability",
+    "risk_coverage",
     "samples",
 ]

@@ -1,6 +1,7 @@
 """Whether confidence is what it says."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter, StrMethodFormatter
 from numpy.typing import ArrayLike
 
@@ -10,11 +11,40 @@ from mnist_lab.reports.figures.style import BLUE, MUTED, ORANGE, SMALL, Figure, 
 
 def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> Figure:
     """Accuracy by confidence, and how many images there are of each; see `calibration`."""
-    measured = calibration(probabilities, labels, bins)
-    width, centre = 1 / bins, (np.arange(bins) + 0.5) / bins
     figure = Figure(figsize=(5.4, 5.4), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    restrained(above, f"reliability: expected calibration error {100 * measured.error:.2f} %")
+    _diagram(above, below, "reliability: expected", probabilities, labels, bins)
+    _legend(figure, above)
+    return figure
+
+
+def recalibrated(
+    before: ArrayLike,
+    after: ArrayLike,
+    labels: ArrayLike,
+    temperature: float,
+    bins: int = 15,
+) -> Figure:
+    """The same of probabilities `(N, K)` before and after they were brought to a temperature."""
+    figure = Figure(figsize=(9.0, 5.4), layout="constrained")
+    (left, right), (below_left, below_right) = figure.subplots(
+        2, 2, sharex=True, height_ratios=[3, 1]
+    )
+    _diagram(left, below_left, "temperature 1:", before, labels, bins)
+    _diagram(right, below_right, f"temperature {temperature:.3f}:", after, labels, bins)
+    _legend(figure, left)
+    for axes in (right, below_right):
+        axes.set_ylabel("")
+    return figure
+
+
+def _diagram(
+    above: Axes, below: Axes, title: str, probabilities: ArrayLike, labels: ArrayLike, bins: int
+) -> None:
+    """Accuracy by confidence above, the number of images below."""
+    measured = calibration(probabilities, labels, bins)
+    width, centre = 1 / bins, (np.arange(bins) + 0.5) / bins
+    restrained(above, f"{title} calibration error {100 * measured.error:.2f} %")
     restrained(below)
     filled = measured.counts > 0
     accuracy, gap = measured.accuracy[filled], (measured.confidence - measured.accuracy)[filled]
@@ -33,7 +63,6 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> 
     )
     above.plot([0, 1], [0, 1], ls=(0, (3, 2)), lw=1, color=MUTED, label="perfectly calibrated")
     above.set(ylim=(0, 1.02), xlim=(0, 1), ylabel="accuracy")
-    figure.legend(fontsize=SMALL, frameon=False, loc="outside lower center", ncols=3)
     below.bar(place, measured.counts[filled], 0.92 * width, color=MUTED)
     below.set(yscale="log", xlabel="confidence", ylabel="images")
     below.minorticks_off()
@@ -41,4 +70,10 @@ def reliability(probabilities: ArrayLike, labels: ArrayLike, bins: int = 15) -> 
     for axis in (above.yaxis, below.xaxis):
         axis.set_major_formatter(PercentFormatter(1, 0, " %"))
     below.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    return figure
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(
+        handles, names, fontsize=SMALL, frameon=False, loc="outside lower center", ncols=3
+    )
