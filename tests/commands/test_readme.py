@@ -182,7 +182,8 @@ DOCUMENTS = ["README.md", *(str(p.relative_to(documents.ROOT))
                             for p in sorted((documents.ROOT / "docs").rglob("*.md"))
                             if p.name != "mended.md")]  # it names what is refused  # fmt: skip
 ELSEWHERE = ("tta=", "inside=", "format=", "invert=", "scale=", "transpose=", "weights_only=",
-             "max_epochs=", "images=", "overwrite=", "corrupt=", "corrupt.",
+             "max_epochs=", "images=", "overwrite=", "corrupt=", "corrupt.", "calibrate=",
+             "accuracy=", "foreign=", "temperature=", "confident=",
              "checkpoint=")  # of evaluate, predict, export; no settings, as they stand  # fmt: skip
 
 
