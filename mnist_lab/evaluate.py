@@ -32,7 +32,7 @@ def _main(cfg: DictConfig) -> None:
     """Evaluate as composed; table, files and figures into `output`."""
     hydra_config = HydraConfig.get()
     try:
-        own = [str(key) for key in cfg if key not in ("data", "augment", "corrupt")]
+        own = [str(key) for key in cfg if key not in ("data", "augment", "corrupt", "attack")]
         settings: Any = OmegaConf.to_container(
             OmegaConf.masked_copy(cfg, own), resolve=True, throw_on_missing=True
         )
@@ -104,9 +104,9 @@ def _evaluate(
 
 
 def _show_all(folder: Path) -> None:
-    from mnist_lab.reports import evaluation_told
+    from mnist_lab.reports.evaluation_sweep import show_all
 
-    evaluation_told.show_all(folder)
+    show_all(folder)
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ _SPLIT = [key.removeprefix("data.") for key in keys(Role.SPLIT)]
 def dataset(
     members: Sequence["Trained"], split: str, validation: bool
 ) -> tuple["DataModule", dict[str, Any]]:
-    """The dataset, divided as it was in training where it is that, and what damages its images.
+    """The dataset, divided as it was in training where it is that, and what is done to its images.
 
-    The latter are the settings of `augment` and `corrupt`.
+    The latter are the settings of `augment`, `corrupt` and `attack`.
 
     Args:
         validation: whether the validation split is looked at beside `split`.
@@ -68,7 +68,7 @@ def dataset(
         raise LabError(f"{key}: a value is missing")
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
     signatures.check(plain["data"], DataModule, "data.")
-    damages = {group: plain[group] for group in ("augment", "corrupt")}
+    damages = {group: plain[group] for group in ("augment", "corrupt", "attack")}
     for group, described in damages.items():
         _check_damage(group, described)
     return signatures.build({"data": plain["data"]})["data"], damages
@@ -82,7 +82,7 @@ def _check_damage(group: str, described: Any) -> None:
     parts = {f"{group}.{name}": each for name, each in described.items()}
     for path, part in (parts if several else {group: described}).items():
         single = isinstance(part, dict) and "_target_" in part
-        if not single or (several and group == "augment"):
+        if not single or (several and group != "corrupt"):
             # In a sweep over choices, of which this one has no such setting.
             choice = HydraConfig.get().runtime.choices[group]
             raise signatures.no_such_setting(path, of=f"{group}={choice}")

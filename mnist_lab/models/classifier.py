@@ -16,6 +16,7 @@ from mnist_lab import LabError
 from mnist_lab.metrics.counts import METRICS, Counter, Scores
 from mnist_lab.metrics.evaluation import shortest
 from mnist_lab.metrics.tally import Tally
+from mnist_lab.models.attacks import PGD, as_floats
 from mnist_lab.models.distillation import Distillation
 from mnist_lab.models.preprocessing import Preprocessing
 from mnist_lab.models.schedules import constant, schedule
@@ -44,6 +45,7 @@ class Shared(TypedDict, total=False):
     scheduler: MakeScheduler
     decay: Literal["all", "weights"]
     distil: Distillation | None
+    attack: PGD | None
 
 
 class Classifier(Ranged, Preprocessing):
@@ -70,6 +72,8 @@ class Classifier(Ranged, Preprocessing):
             dimensions (He et al., "Bag of Tricks for Image Classification", 2019).
         distil: trained networks to learn from beside the labels; `train/loss` is then what is
             minimised, of both, and `train/accuracy` still of the labels.
+        attack: changes the images of each training batch anew, against the weights of that step,
+            in eval mode; `train/loss` and `train/accuracy` are of what it makes of them.
     """
 
     metrics: ClassVar[tuple[str, ...]] = METRICS
@@ -92,6 +96,7 @@ class Classifier(Ranged, Preprocessing):
         scheduler: MakeScheduler = constant,
         decay: Literal["all", "weights"] = "all",
         distil: Distillation | None = None,
+        attack: PGD | None = None,
     ) -> None:
         super().__init__(in_channels, image_size, resize, normalize)
         try:  # now, not when training starts: a value out of their range
@@ -104,16 +109,18 @@ class Classifier(Ranged, Preprocessing):
             raise ValueError(f"scheduler: {error}") from error
         if decay == "weights" and "weight_decay" not in trial.param_groups[0]:
             raise ConfigError(f"decay=weights: {type(trial).__name__} has no weight_decay")
+        if attack is not None and attack.restarts > 1:
+            raise ConfigError(f"attack: training takes one ascent, not {attack.restarts}")
         # Of this constructor and the subclass's: plain values, so that a checkpoint is loadable
         # with weights_only=True. How it is trained and run is the run's matter, not the model's.
-        of_the_run = ["optimizer", "scheduler", "compile", "decay", "distil"]
+        of_the_run = ["optimizer", "scheduler", "compile", "decay", "distil", "attack"]
         self.save_hyperparameters(ignore=of_the_run, logger=False)
         self.hparams.update({key: _plain(value) for key, value in self.hparams.items()})
         self.name = name or type(self).__name__.lower()
         self.num_classes, self.label_smoothing = num_classes, label_smoothing
         self._compile = compile
         self._make_optimizer, self._make_scheduler = optimizer, scheduler
-        self.decay, self.distil = decay, distil
+        self.decay, self.distil, self.attack = decay, distil, attack
         self._tally = Tally()
         self._counters = nn.ModuleDict()  # by split, from setup on
         self.scores: dict[str, Scores] = {}
@@ -145,6 +152,9 @@ class Classifier(Ranged, Preprocessing):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
+        if self.attack is not None:
+            with self.judging():
+                images = self.attack.last(self, as_floats(images), labels)
         logits = self(images)
         loss = functional.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         if self.distil is not None:

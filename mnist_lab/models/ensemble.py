@@ -1,4 +1,4 @@
-"""What one or several networks make of images."""
+"""What one or several networks make of images, and images that deceive them."""
 
 import contextlib
 import math
@@ -12,7 +12,8 @@ from torch.nn import functional
 from mnist_lab import LabError
 from mnist_lab.metrics.evaluation import Evaluation
 from mnist_lab.models import Classifier
-from mnist_lab.settings.ranges import Count, ranged
+from mnist_lab.models.attacks import PGD, as_floats
+from mnist_lab.settings.ranges import Count, Seed, ranged
 
 _FARTHEST = 2  # pixels, of a shift
 _REACH = range(-_FARTHEST, _FARTHEST + 1)
@@ -96,6 +97,43 @@ def outputs(
     if not bool(found.log_probabilities.isfinite().all()):
         raise LabError("a network's outputs are not finite numbers")
     return found
+
+
+@ranged
+def attacked(
+    models: Classifier | Sequence[Classifier],
+    images: Tensor,
+    labels: Tensor,
+    attack: PGD,
+    *,
+    seed: Seed = 0,
+    tta: int = 1,
+    batch_size: Count = 1000,
+) -> Tensor:
+    """The worst that an attack makes of images `(N, C, H, W)`: floats from 0 to 1.
+
+    It is aimed at what `evaluate` would judge by, all networks and shifts together.
+
+    Args:
+        seed: what is random of each portion of `batch_size` images begins with it anew, so that
+            more restarts are those of fewer, and others.
+    """
+    members = [models] if isinstance(models, Classifier) else list(models)
+    device = members[0].device
+
+    def judged(images: Tensor) -> Tensor:
+        return _judged(members, images, SHIFTS[:tta])
+
+    found = []
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng())
+        for model in members:
+            stack.enter_context(model.judging())
+        parts = torch.split(images, batch_size), torch.split(labels, batch_size)
+        for part, truth in zip(*parts, strict=True):
+            torch.manual_seed(seed)
+            found.append(attack.worst(judged, as_floats(part.to(device)), truth.to(device)))
+    return torch.cat(found).to(images.device)
 
 
 def _judged(

@@ -1,6 +1,5 @@
 """What is told of an evaluation, from the numbers in its `evaluation.json`: page and console."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mnist_lab.metrics.counts import BY_CLASS
-from mnist_lab.reports import calibrated, corrupted, detected, page, selective
+from mnist_lab.reports import attacked, calibrated, corrupted, detected, page, selective
 from mnist_lab.reports.page import class_table, number, percent
 
 
@@ -27,6 +26,7 @@ _PARTS: Mapping[str, _Part] = {
     "risk_coverage": selective,
     "corruptions": corrupted,
     "foreign": detected,
+    "attacked": attacked,
 }
 """By the key there, which also is the figure's name; None stands there for what wasn't asked."""
 
@@ -34,7 +34,8 @@ _PARTS: Mapping[str, _Part] = {
 def write_page(folder: Path, numbers: Mapping[str, Any]) -> None:
     """`report.html` of an evaluation's folder with `figures/`."""
     metrics, (low, high) = numbers["metrics"], numbers["accuracy_interval"]
-    corruptions = numbers["corruptions"]
+    corruptions, under_attack = numbers["corruptions"], numbers["attacked"]
+    beside = {"under attack": percent(under_attack["accuracy"])} if under_attack else {}
     tables = {"per_class": class_table(numbers["per_class"], metrics)}
     notes = [f"95 % interval of the accuracy: {100 * low:.2f} to {percent(high)}."]
     if numbers["without_disputed"]:
@@ -48,6 +49,7 @@ def write_page(folder: Path, numbers: Mapping[str, Any]) -> None:
         _title(numbers),
         tiles={
             "accuracy": percent(metrics["accuracy"]),
+            **beside,
             "loss": number(metrics["loss"]),
             "F1 (macro)": percent(metrics["f1"]),
             "calibration error": percent(metrics["calibration_error"]),
@@ -78,13 +80,11 @@ def _title(numbers: Mapping[str, Any]) -> str:
 
 def _damage(numbers: Mapping[str, Any]) -> str:
     """What the images of an evaluation went through, with all of its settings."""
-    described = []
+    through = []
     for damage in (numbers["augment"], numbers["corrupt"]):
         if damage is not None and "_target_" in damage:  # else several, each counted apart
-            settings = [f"{key} {value}" for key, value in damage.items() if key[0] != "_"]
-            name = damage["_target_"].rpartition(".")[2]
-            described.append(" ".join([name, ", ".join(settings)]).strip())
-    return " and ".join(described)
+            through.append(page.described(damage))
+    return " and ".join(through)
 
 
 def _disputed(numbers: Mapping[str, Any]) -> str:
@@ -106,6 +106,8 @@ def show(numbers: Mapping[str, Any]) -> None:
         table.add_row(name.replace("_", " "), f"{value:.4f}")
         if name == "accuracy":
             table.add_row("  95 % interval", f"{low:.4f} to {high:.4f}")
+            if numbers["attacked"] is not None:
+                table.add_row("  under attack", f"{numbers['attacked']['accuracy']:.4f}")
     by_class = Table("class", *BY_CLASS, "images")
     for name, scores in numbers["per_class"].items():
         cells = [number(scores[metric]) for metric in BY_CLASS]
@@ -123,32 +125,3 @@ def show(numbers: Mapping[str, Any]) -> None:
                 details.add_row(*map(escape, row))
             console.print(details)
             console.print(part.told(numbers[key]), highlight=False)
-
-
-def show_all(folder: Path) -> None:
-    """A table of the evaluations in the folder of a sweep over them, in the order of its jobs."""
-    stored = {path.parent.name: path for path in folder.glob("*/evaluation.json")}
-    if not stored:
-        return
-    jobs = {
-        name: json.loads(stored[name].read_text(encoding="utf-8"))
-        for name in sorted(stored, key=lambda name: int(name.partition("_")[0]))
-    }
-    table = Table("evaluation", "images", "accuracy", "95 % interval", "loss")
-    with_corruptions = any(numbers["corruptions"] for numbers in jobs.values())
-    if with_corruptions:
-        table.add_column("mean corruption error")
-        table.add_column("mCE")
-    for name, numbers in jobs.items():
-        accuracy, loss = (f"{numbers['metrics'][key]:.4f}" for key in ("accuracy", "loss"))
-        low, high = numbers["accuracy_interval"]
-        cells = [f"{numbers['images']:,}", accuracy, f"{low:.4f} to {high:.4f}", loss]
-        if with_corruptions:
-            means = numbers["corruptions"] or {"mean_error": None, "mce": None}
-            cells += [number(means["mean_error"]), number(means["mce"])]
-        table.add_row(escape(name), *cells)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 1000  # a row is a line, to be searched
-    console.print(table)
-    console.print(f"Evaluations: {escape(str(folder))}", highlight=False, soft_wrap=True)

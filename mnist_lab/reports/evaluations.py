@@ -14,6 +14,7 @@ from mnist_lab.data import DataModule
 from mnist_lab.metrics.evaluation import Evaluation, shortest
 from mnist_lab.models import ensemble
 from mnist_lab.reports import (
+    attacked,
     calibrated,
     corrupted,
     detected,
@@ -41,6 +42,7 @@ def evaluate(
     split: str = "test",
     augment: dict[str, Any] | None = None,
     corrupt: dict[str, Any] | None = None,
+    attack: dict[str, Any] | None = None,
     seed: Seed = 0,
     tta: int = 1,
     inside: int | None = None,
@@ -60,6 +62,8 @@ def evaluate(
         augment: what damages the images, as in `conf/augment`: `_target_` and its settings.
         corrupt: what damages them then, as in `conf/corrupt`; or several by name, each of which is
             counted apart, beside the images without it.
+        attack: what then is done to them against these networks, as in `conf/attack`: the
+            accuracy under it is told beside the one without.
         seed: of these.
         tta: as `ensemble.evaluate` takes it, and `batch_size`.
         inside: the index of an image of which feature maps and outputs are drawn.
@@ -83,7 +87,8 @@ def evaluate(
     named = any(member.data is not None for member in members)
     if named or len(data.classes) != len(members[0].classes):
         refuse_other_classes(f"data={data.source.name}", data.classes, members[0])
-    damages = signatures.build({"augment": augment, "corrupt": corrupt})
+    damages = signatures.build({"augment": augment, "corrupt": corrupt, "attack": attack})
+    attacking = damages.pop("attack")
     images, labels = _images(data, split)
     validation = None
     if calibrate or accuracy is not None:
@@ -124,6 +129,12 @@ def evaluate(
         )
         told_apart = detected.content(scores)
         drawn["foreign"] = detected.figure(scores)
+    under_attack = None
+    if attacking is not None:
+        under_attack, drawn["attacked"] = attacked.judge(
+            models, attacking, images, judged, seed=seed, tta=tta, batch_size=batch_size
+        )
+        under_attack["attack"] = attack
     numbers = {
         "dataset": data.source.name,
         "split": split,
@@ -137,6 +148,7 @@ def evaluate(
         **measured,
         "corruptions": corruptions,
         "foreign": told_apart,
+        "attacked": under_attack,
     }
     if inside is not None:
         drawn |= gallery.of_network(models[0], images[inside], judged.classes)

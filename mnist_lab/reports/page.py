@@ -32,6 +32,11 @@ _FIGURES = {
         "Corruptions",
         "The same images under each; the bar is the share of all images that are not recognised.",
     ),
+    "attacked": (
+        "Under attack",
+        "Images that are recognised, each above what the attack made of it, and what that is taken "
+        "for, with its confidence.",
+    ),
     "reliability": (
         "Reliability",
         "Of predictions made with a confidence of 90 % nine in ten should be right.",
@@ -192,6 +197,14 @@ def percent(value: float | None) -> str:
 def number(value: float | None, form: str = ".4f") -> str:
     """A number, or a dash."""
     return "-" if value is None else format(value, form)
+
+
+def described(settings: Mapping[str, Any]) -> str:
+    """An object of `conf/` in words: its class, and what it was given; null is nothing."""
+    given = [
+        f"{key} {value}" for key, value in settings.items() if key[0] != "_" and value is not None
+    ]
+    return " ".join([settings["_target_"].rpartition(".")[2], ", ".join(given)]).strip()
 
 
 def _figures(folder: Path, inside: str) -> Iterator[Figure]:

@@ -107,6 +107,7 @@ def _groups(data: L.LightningDataModule, model: L.LightningModule) -> dict[str, 
         "optimizer": _plain(parts.get("optimizer"), "optimizer", named),
         "scheduler": _plain(parts.get("scheduler"), "scheduler", named),
         "distil": of_model.pop("distil", None),
+        "attack": of_model.pop("attack", None),
     }
 
 

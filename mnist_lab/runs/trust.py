@@ -48,6 +48,7 @@ def _vouched(target: Any, dotted: str, trust: Sequence[str]) -> bool:
     from torch.optim.lr_scheduler import LRScheduler
 
     from mnist_lab.models import Classifier
+    from mnist_lab.models.attacks import PGD
     from mnist_lab.models.distillation import Distillation
 
     def within(packages: Sequence[str]) -> bool:
@@ -63,5 +64,5 @@ def _vouched(target: Any, dotted: str, trust: Sequence[str]) -> bool:
         return issubclass(target, nn.Module)
     kinds = (Callback, Classifier, Logger, LRScheduler, Optimizer, Precision, Profiler, Strategy)
     return within(["mnist_lab.data"]) or (
-        within(_PACKAGES) and issubclass(target, (*kinds, Distillation, Trainer))
+        within(_PACKAGES) and issubclass(target, (*kinds, Distillation, PGD, Trainer))
     )

@@ -22,7 +22,7 @@ CONF = str(_package / "conf" if (_package / "conf").is_dir() else _package.paren
 """The configuration's folder: inside an installed wheel, beside the package in a checkout."""
 
 # Groups whose files describe an object that `make` builds, and all that describe one.
-MADE = ("data", "augment", "corrupt", "model", "optimizer", "scheduler", "distil")
+MADE = ("data", "augment", "corrupt", "model", "optimizer", "scheduler", "distil", "attack")
 GROUPS = (*MADE, "trainer")
 
 
@@ -70,7 +70,7 @@ def make(name: str, **settings: Any) -> Any:
         raise ConfigError(f"{name}: sets what a run is made of; it is no {', '.join(MADE)}")
     OmegaConf.register_new_resolver("class_names", class_names, replace=True)
     described = _composed(name)
-    if described[group] is None:  # augment/none, distil/none
+    if described[group] is None:  # augment/none, attack/none
         for key in settings:
             raise no_such_setting(f"{group}.{key}", of=name)
         return None

@@ -20,8 +20,9 @@ def influential(plain: Mapping[str, Any], own: Sequence[str] | None = None) -> d
             without it, of a source that isn't ours everything does.
     """
     kept: dict[str, Any] = _deciding(whole_numbers(plain))
-    if kept.get("distil") is None:  # which runs of earlier versions don't say
-        kept.pop("distil", None)
+    for part in ("distil", "attack"):  # of which runs of earlier versions don't speak
+        if kept.get(part) is None:
+            kept.pop(part, None)
     source = kept["data"].get("source")
     source = source if isinstance(source, dict) else {}
     if own is None:

@@ -67,6 +67,7 @@ ROLES: Mapping[str, Role] = {
     "scheduler": METHOD | SHOWN,
     "distil": METHOD | SHOWN,
     "distil.teachers": METHOD | PLACE,
+    "attack": METHOD | SHOWN,
     # The data.
     "data._target_": METHOD | DATA,
     "data.source": METHOD | DATA,  # but for what its class says, see `incidental`

@@ -28,6 +28,7 @@ PARTS: Mapping[str, str] = {
     "optimizer": "model",
     "scheduler": "model",
     "distil": "model",
+    "attack": "model",
 }
 """What stands at a configuration's root, and the object beside it that `build` hands it to."""
 

@@ -11,6 +11,7 @@ from lightning.pytorch import seed_everything
 
 from mnist_lab import Diverged, LabError
 from mnist_lab.data import Transform
+from mnist_lab.models.attacks import PGD
 from mnist_lab.models.classifier import MakeOptimizer, MakeScheduler
 from mnist_lab.models.distillation import Distillation
 from mnist_lab.runs import folder as run_folder
@@ -49,6 +50,7 @@ class Settings:
     trainer: L.Trainer
     # Not in the folders of earlier versions:
     distil: Distillation | None = None
+    attack: PGD | None = None
     sweep: str | None = None
     test: bool = True
 

@@ -66,8 +66,10 @@ class HandOver(Callback):
             if stage != "predict":
                 split = "test" if stage == "test" else "train"
                 pl_module.check_channels(data.tensors(split)[0])
-            # Teachers are shown the images as they are, and may be of another size.
-            data.give_out(pl_module.fitted if pl_module.distil is None else None)
+            # Teachers are shown the images as they are, and may be of another size; it is as they
+            # are that an attack changes them.
+            plain = pl_module.distil is None and pl_module.attack is None
+            data.give_out(pl_module.fitted if plain else None)
             pl_module.classes = data.classes
         if stage == "fit" and data is not None:
             if pl_module.normalize == "train":

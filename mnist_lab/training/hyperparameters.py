@@ -32,6 +32,7 @@ def hyperparameters(
     if isinstance(model, Classifier):
         values["model.decay"] = model.decay
         values |= _named("distil", model.distil)
+        values |= _named("attack", model.attack)
         values |= _named("optimizer", model._make_optimizer)
         values |= _named("scheduler", model._make_scheduler)
     callbacks = attributes(trainer).callbacks
