@@ -52,8 +52,9 @@ def test_accuracy_under_fgsm_stands_beside_the_one_without(trained, lab_evaluate
     }
     told = f"accuracy {100 * (good & still).mean():.2f} %"
     page = (tmp_path / "out/report.html").read_text()
-    assert f"under attack   │ {(good & still).mean():.4f}" in called.out
-    for text in (" ".join(called.out.split()), page):
+    console = " ".join(called.out.split())
+    assert f"under attack │ {(good & still).mean():.4f}" in console
+    for text in (console, page):
         assert "Under FGSM eps 0.1, random_start False: " in text
         assert told in text
     assert (tmp_path / "out/figures/attacked.png").exists()

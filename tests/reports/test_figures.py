@@ -556,3 +556,24 @@ def test_each_corruption_has_a_row_of_images_and_a_bar(errors):
         assert box.y0 < height < box.y1
     assert set(beside.lines[0].get_xdata()) == {0.01}
     assert rendered(figure).ndim == 3
+
+
+@pytest.mark.parametrize("count", [0, 3, 16])
+def test_attacked_images_stand_below_those_that_they_were_made_of(count):
+    images = np.full((count, 1, 28, 28), 10, np.uint8)
+    changed = np.full((count, 1, 28, 28), 90, np.uint8)
+    shares = np.tile([[0.25, 0.75]], (count, 1))
+    figure = figures.attacked(images, changed, np.zeros(count, int), shares, ["cat", "dog"])
+    if not count:
+        assert "None: all that was recognised still is." in [t.get_text() for t in figure.texts]
+        return
+    (axes,) = figure.axes
+    rows = 2 * -(-count // 8)
+    assert len(axes.images) == rows
+    for number, strip in enumerate(axes.images):
+        assert set(np.unique(strip.get_array())) == {(10, 90)[number % 2], 255}
+    said = [text.get_text() for text in axes.texts]
+    assert said == ["is cat", "dog, 75.0 %"] * count
+    heights = [text.get_position()[1] for text in axes.texts]
+    assert all(upper < lower for upper, lower in zip(heights[::2], heights[1::2], strict=True))
+    assert rendered(figure).ndim == 3

@@ -19,6 +19,8 @@ from tests.settings.composing import composed
          {"trainer.callbacks.early_stopping": "null", "scheduler": "onecycle"}),
         (["distil=teachers", "distil.teachers=[a,b]"],
          {"distil": "teachers", "distil.teachers": '["a", "b"]'}),
+        (["attack=fgsm", "attack.random_start=true"],
+         {"attack": "fgsm", "attack.random_start": "true"}),
         (["data.batch_size=32", "~optimizer.fused"],
          {"data.batch_size": "32", "optimizer.fused": "left out"}),
     ],

@@ -64,6 +64,9 @@ def test_fingerprint_is_of_what_determines_the_result(tmp_path):
         assert hash_of(same) == plain, same
     first, other = (hash_of("distil=teachers", f"distil.teachers=[{run}]") for run in "ab")
     assert len({plain, first, other}) == 3
+    attacks = [hash_of(*typed) for typed in (["attack=fgsm"], ["attack=pgd"],
+               ["attack=fgsm", "attack.eps=0.1"])]  # fmt: skip
+    assert len({plain, *attacks}) == 4
     for other in ("seed=1", "optimizer.lr=0.1", "trainer.max_epochs=3", "data.val_size=100"):
         assert hash_of(other) != plain, other
 

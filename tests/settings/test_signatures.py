@@ -275,7 +275,7 @@ def test_make_builds_what_every_file_of_an_object_describes(name, tmp_path):
     own |= {"teachers": ["run"]} if name == "distil/teachers" else {}
     made = make(name, **own)
     described = OmegaConf.load(CONF / f"{name}.yaml")
-    assert (made is None) == (name in ("augment/none", "corrupt/none", "distil/none"))
+    assert (made is None) == name.endswith("/none")
     if made is not None and not described.get("_partial_") and "_target_" in described:
         assert type(made).__name__ == described._target_.rpartition(".")[2]
     for key, value in own.items():
