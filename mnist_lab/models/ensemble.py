@@ -122,7 +122,7 @@ def attacked(
     device = members[0].device
 
     def judged(images: Tensor) -> Tensor:
-        return _judged(members, images, SHIFTS[:tta])
+        return _judged(members, images, SHIFTS[:tta]).log_probabilities
 
     found = []
     with contextlib.ExitStack() as stack:
