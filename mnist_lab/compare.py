@@ -20,7 +20,7 @@ register_resolvers()
 @hydra.main(version_base="1.3", config_path=CONF, config_name="compare")
 def main(cfg: DictConfig) -> None:
     """Read, compare, print, write."""
-    _compare(_texts(cfg.runs), cfg.output)
+    _compare(_texts(cfg.runs), cfg.output, cfg.metric)
 
 
 def _texts(runs: object) -> list[str]:
@@ -33,12 +33,12 @@ def _texts(runs: object) -> list[str]:
     return texts
 
 
-def _compare(runs: list[str], output: str | None) -> None:
+def _compare(runs: list[str], output: str | None, metric: str | None) -> None:
     from mnist_lab.comparison import gather
 
     folders = gather.find(runs)
     print(f"Reading {len(folders):,} run{'s' * (len(folders) != 1)} ...", flush=True)
-    finished, left_out = gather.read(folders)
+    finished, left_out = gather.read(folders, metric)
     if not finished:
         first = left_out[0]
         raise LabError(

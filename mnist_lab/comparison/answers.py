@@ -11,7 +11,7 @@ from mnist_lab.comparison.groups import MAX_SHOWN, Group, Table
 from mnist_lab.metrics import significance
 from mnist_lab.metrics.significance import LEVEL, Difference, Interval
 
-_FRACTIONS = ("accuracy", "f1", "precision", "recall")
+_FRACTIONS = ("accuracy", "f1", "precision", "recall", "corruption_error")
 
 
 class Answer(NamedTuple):
@@ -23,7 +23,7 @@ class Answer(NamedTuple):
 
 def is_fraction(quantity: str) -> bool:
     """Whether it is told in percent."""
-    return quantity in _FRACTIONS
+    return quantity.partition("/")[0] in _FRACTIONS
 
 
 def amount(value: float, quantity: str, unit: bool = True) -> str:

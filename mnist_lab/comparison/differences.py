@@ -66,7 +66,8 @@ def compare(table: Table) -> list[Comparison]:
     p = [each.p for each in differences]
     alone: list[tuple[int, int] | str | None] = [None] * len(others)
     single = all(len(group.runs) == 1 for group in table.groups)
-    if table.split == "test" and single and len(table.groups) <= MAX_BY_IMAGE:
+    plain = not table.quantity.startswith("corruption_error")  # of other images than the file's
+    if table.split == "test" and plain and single and len(table.groups) <= MAX_BY_IMAGE:
         alone = [*_alone([group.runs[0] for group in table.groups])]
         p = [significance.mcnemar(*n) if isinstance(n, tuple) else None for n in alone]
     rows = zip(others, differences, alone, significance.holm(p), strict=True)

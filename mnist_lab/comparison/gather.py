@@ -99,11 +99,15 @@ def _unreadable(error: OSError) -> None:
     raise LabError(f"{error.filename}: cannot be read: {error.strerror}") from error
 
 
-def read(folders: Iterable[Path]) -> tuple[list[Run], list[LeftOut]]:
-    """What the finished runs' folders hold, and why the others are left out."""
+def read(folders: Iterable[Path], metric: str | None = None) -> tuple[list[Run], list[LeftOut]]:
+    """What the finished runs' folders hold, and why the others are left out.
+
+    Args:
+        metric: what to compare by (`corruption_error`), where it isn't what they monitored.
+    """
     runs: list[Run] = []
     left_out: list[LeftOut] = []
-    for run in map(_read, folders):
+    for run in (_read(path, metric) for path in folders):
         runs.append(run) if isinstance(run, Run) else left_out.append(run)
     first: dict[tuple[str, str, int], Path] = {}
     for run in sorted(runs, key=lambda run: run.test is None):  # of two, one that was tested
@@ -114,7 +118,7 @@ def read(folders: Iterable[Path]) -> tuple[list[Run], list[LeftOut]]:
     return [run for run in runs if run.folder in kept], sorted(left_out)
 
 
-def _read(path: Path) -> Run | LeftOut:
+def _read(path: Path, metric: str | None) -> Run | LeftOut:
     setup = None
     try:
         if not (path / "config.yaml").exists() and (result := Result.read(path)):
@@ -129,7 +133,10 @@ def _read(path: Path) -> Run | LeftOut:
             return LeftOut(path, "unfinished: there is no result.json", setup)
         if result.status == "diverged":
             return LeftOut(path, f"diverged: {result.reason}", setup)
-        return _run(path, plain, result, seed, setup, comparable)
+        values = (result.metrics.get(f"{split}/{metric}") for split in ("val", "test"))
+        if metric is not None and all(value is None for value in values):
+            return LeftOut(path, f"was not measured by {metric}", setup)
+        return _run(path, plain, result, metric, seed, setup, comparable)
     except (LabError, OSError) as error:
         reason = f"damaged: {error}".replace(f"{path}: ", "").replace(f"{path}/", "")
         return LeftOut(path, reason, setup)
@@ -148,20 +155,29 @@ def _split(plain: dict[str, Any]) -> tuple[int, str, str]:
 
 
 def _run(
-    path: Path, plain: dict[str, Any], result: Result, seed: int, setup: str, comparable: str
+    path: Path,
+    plain: dict[str, Any],
+    result: Result,
+    metric: str | None,
+    seed: int,
+    setup: str,
+    comparable: str,
 ) -> Run:
-    quantity = str(plain.get("monitor")).removeprefix("val/")
-    if f"val/{quantity}" not in result.metrics:
+    quantity = metric or str(plain.get("monitor")).removeprefix("val/")
+    if metric is None and f"val/{quantity}" not in result.metrics:
         quantity = "accuracy"  # of a value that results of earlier versions don't hold
     val, test = (result.metrics.get(f"{split}/{quantity}") for split in ("val", "test"))
-    if plain["data"].get("val_size") != 0 and val is None:
+    if metric is None and plain["data"].get("val_size") != 0 and val is None:
         raise LabError(f"result.json: has no val/{quantity}")
     seconds = result.seconds.fit
     if seconds is None:
         raise LabError("result.json: has no seconds.fit")
     if result.epochs == 0:
         raise LabError("result.json: epochs: none")
-    own = quantity not in MODES  # a metric that need not be logged of the test
+    mode = MODES.get(quantity.partition("/")[0])
+    own = mode is None  # a metric that need not be logged of the test
+    if metric is not None and own:
+        raise LabError(f"metric={metric}: nothing says whether less or more of it is better")
     if (test is None) != (result.per_class is None) and not (own and test is None):
         lacking = f"test/{quantity}" if test is None else "per_class"
         raise LabError(f"result.json: has no {lacking}")
@@ -180,7 +196,7 @@ def _run(
         device=result.device,
         version=f"torch {result.versions.get('torch')}",
         quantity=quantity,
-        mode=MODES.get(quantity, "min" if plain.get("mode") == "min" else "max"),
+        mode=mode or ("min" if plain.get("mode") == "min" else "max"),
         val=val,
         test=test,
         classes=tuple(per_class),

@@ -58,9 +58,9 @@ def notes(table: Table) -> Iterator[str]:
         )
     else:
         yield (
-            "Nothing was kept for validation, so nothing is ranked (by test it would be chosen on "
-            f"test): groups stand in the order of their settings, and answers about test/{metric} "
-            "compare each with the first."
+            f"Without val/{metric} nothing is ranked (by test it would be chosen on test): groups "
+            f"stand in the order of their settings, and answers about test/{metric} compare each "
+            "with the first."
         )
     yield (
         "n counts seeds. Intervals are Student's, 95 %, over seeds, each by itself; p-values are "

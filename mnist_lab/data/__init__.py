@@ -1,6 +1,6 @@
 """Images and labels: where they come from, how they are split, and batches of them."""
 
-from mnist_lab.data.augment import Compose, RandomAffine, RandomElastic, RandomErasing
+from mnist_lab.data.augment import Compose, OneOf, RandomAffine, RandomElastic, RandomErasing
 from mnist_lab.data.base import DataError, FileError, Source
 from mnist_lab.data.corruptions import (
     Brightness,
@@ -37,6 +37,7 @@ __all__ = [
     "ImpulseNoise",
     "KaggleSource",
     "MotionBlur",
+    "OneOf",
     "RandomAffine",
     "RandomElastic",
     "RandomErasing",

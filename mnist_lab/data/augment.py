@@ -128,6 +128,24 @@ class Compose:
         return images
 
 
+class OneOf:
+    """Transforms by name, one of which each image goes through, or none: all equally likely."""
+
+    def __init__(self, **transforms: Callable[[Tensor], Tensor]) -> None:
+        self.transforms = transforms
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Transform `(N, C, H, W)` uint8 images: as many by each as by the others."""
+        order = torch.randperm(len(images), device=images.device)
+        changed = images.clone()
+        # An image's place is random and the shares are fixed: nobody waits for a count.
+        shares = order.tensor_split(len(self.transforms) + 1)
+        for places, transform in zip(shares[1:], self.transforms.values(), strict=True):
+            if len(places):
+                changed[places] = transform(images[places])
+        return changed
+
+
 def _sampled(images: Tensor, grid: Tensor) -> Tensor:
     """Images at the places `(N, H, W, 2)` of a grid, each in coordinates from -1 to 1."""
     moved = functional.grid_sample(

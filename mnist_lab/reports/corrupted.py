@@ -4,19 +4,72 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import lightning.pytorch as L
 import torch
+from lightning.pytorch.callbacks import Callback
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from mnist_lab.data import Transform
+from mnist_lab import LabError
+from mnist_lab.data import DataModule, Transform
 from mnist_lab.metrics.evaluation import Evaluation, shortest
+from mnist_lab.models import Classifier, ensemble
+from mnist_lab.reports import gallery
 from mnist_lab.reports.page import number, percent
 from mnist_lab.settings.conf import CONF
+from mnist_lab.training.attributes import attributes
 
 if TYPE_CHECKING:  # takes a while
     from mnist_lab.reports.figures.style import Figure
 
 _SHOWN = 6  # images of each corruption
+
+
+class Corruptions(Callback):
+    """Once a run is tested, shows its network the test images under each corruption, too.
+
+    `test/corruption_error/NAME` is the error of each, `test/corruption_error` their mean, and
+    `figures/corruptions.png` shows them. The images are the same in all runs.
+
+    Args:
+        suite: corruptions by name.
+
+    Raises:
+        LabError: data or model are no `DataModule` and `Classifier`.
+    """
+
+    def __init__(self, suite: Mapping[str, Transform]) -> None:
+        self.suite = suite
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        data = attributes(trainer).datamodule
+        if not (isinstance(pl_module, Classifier) and isinstance(data, DataModule)):
+            raise LabError(
+                "trainer.callbacks.corruptions: needs a Classifier and a DataModule of mnist_lab"
+            )
+
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        data: DataModule = attributes(trainer).datamodule
+        assert isinstance(pl_module, Classifier)
+        images, labels = data.tensors("test")
+
+        def judged(images: Tensor) -> Evaluation:
+            return ensemble.evaluate(
+                pl_module, images, labels, data.classes, batch_size=data.eval_batch_size
+            )
+
+        evaluations, shown = judge(images, self.suite, judged, seed=0)
+        errors = {name: 1 - evaluation.accuracy for name, evaluation in evaluations.items()}
+        pl_module.log("test/corruption_error", _mean(list(errors.values())))
+        for name, error in errors.items():
+            pl_module.log(f"test/corruption_error/{name}", error)
+        self._judged = shown, errors
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.is_global_zero:
+            clean = 1 - float(trainer.callback_metrics["test/accuracy"])  # known from here on
+            drawn = {"corruptions": figure(*self._judged, clean)}
+            gallery.save(Path(trainer.default_root_dir, "figures"), drawn)
 
 
 def damaged(images: Tensor, transform: Transform, seed: int) -> Tensor:
@@ -101,11 +154,10 @@ def _mean(values: Sequence[float]) -> float:
     return shortest(sum(values) / len(values))
 
 
-def figure(shown: Mapping[str, Tensor], numbers: Mapping[str, Any], clean: float) -> "Figure":
+def figure(shown: Mapping[str, Tensor], errors: Mapping[str, float], clean: float) -> "Figure":
     """A few images of each corruption, and its error beside that of uncorrupted images."""
     from mnist_lab.reports import figures
 
-    errors = {name: one["error"] for name, one in numbers["each"].items()}
     return figures.corruptions(shown, errors, clean)
 
 

@@ -120,7 +120,8 @@ def evaluate(
     if suite:
         evaluations, shown = corrupted.judge(images, suite, judged_on, seed)
         corruptions = corrupted.content(evaluations, corrupt or {}, reference)
-        drawn["corruptions"] = corrupted.figure(shown, corruptions, 1 - judged.accuracy)
+        errors = {name: each["error"] for name, each in corruptions["each"].items()}
+        drawn["corruptions"] = corrupted.figure(shown, errors, 1 - judged.accuracy)
     told_apart = None
     if strangers:
         scores = detected.scores(

@@ -19,8 +19,10 @@ MODES: Mapping[str, Mode] = {
     "precision": "max",
     "recall": "max",
     "f1": "max",
+    "corruption_error": "min",
 }
-"""Whether less or more is better, by the names of what every classifier logs."""
+"""Whether less or more is better, by the names of what classifiers log; what follows a slash says
+of what (`corruption_error/fog`)."""
 
 
 class Role(Flag):
@@ -111,6 +113,7 @@ ROLES: Mapping[str, Role] = {
     "checkpoint": METHOD | PLACE,
     "input": METHOD | PLACE,
     "runs": METHOD | PLACE,
+    "metric": METHOD,
     "output": PLACE,
     "overwrite": TALK,
     "format": TALK,

@@ -178,7 +178,7 @@ def parameters(target: Callable[..., Any]) -> tuple[dict[str, Any], set[str], An
 
 
 def _check_value(value: Any, expected: Any, key: str) -> None:
-    if isinstance(value, Mapping) and "_target_" in value:
+    if _describes(value):
         target = locate(value["_target_"], key)
         fitting = [t for t in typing.get_args(expected) or [expected] if t is not type(None)]
         # A function, and what a partial will make, cannot be told from here.
@@ -189,9 +189,13 @@ def _check_value(value: Any, expected: Any, key: str) -> None:
             raise ConfigError(f"{key}._target_={value['_target_']}: must be a {names}")
         check(value, target, key + ".")
         return
-    if isinstance(value, list) and any(isinstance(v, Mapping) and "_target_" in v for v in value):
+    if isinstance(value, list) and any(map(_describes, value)):
         for index, each in enumerate(value):
             _check_value(each, _element(expected), f"{key}[{index}]")
+        return
+    if isinstance(value, Mapping) and any(map(_describes, value.values())):
+        for name, each in value.items():
+            _check_value(each, _element(expected), f"{key}.{name}")
         return
     from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
@@ -225,12 +229,16 @@ def _check_value(value: Any, expected: Any, key: str) -> None:
         raise ConfigError(f"{key}={given}: {' or '.join(told) or wanted}") from None
 
 
+def _describes(value: Any) -> bool:
+    return isinstance(value, Mapping) and "_target_" in value
+
+
 def _element(expected: Any) -> Any:
-    """What a list that fits the type is a list of."""
-    for kind in typing.get_args(expected) or (expected,):
+    """What a list or dictionary that fits the type is one of."""
+    for kind in (expected, *typing.get_args(expected)):
         origin = typing.get_origin(kind)
         if inspect.isclass(origin) and issubclass(origin, Iterable):
-            return typing.get_args(kind)[0]
+            return typing.get_args(kind)[-1]
     return Any  # a constructor that gives no types
 
 

@@ -102,3 +102,18 @@ def test_a_monitored_value_that_no_result_holds_gives_way_to_accuracy(write_run,
     write_run("a", monitor="train/loss", mode="min", val=0.25, test=0.75)
     ((run,), _) = gather.read(gather.find([str(below)]))
     assert (run.quantity, run.mode, run.val, run.test) == ("accuracy", "max", 0.25, 0.75)
+
+
+def test_runs_are_compared_by_another_metric_than_they_monitored(write_run, below):
+    metrics = {"val/loss": 0.3, "val/accuracy": 0.9, "test/loss": 0.2, "test/accuracy": 0.9}
+    errors = {"test/corruption_error": 0.25, "test/corruption_error/fog": 0.5}
+    write_run("a", result={"metrics": metrics | errors})
+    write_run("b", seed=1, result={"metrics": metrics})
+    for metric, expected in (("corruption_error", 0.25), ("corruption_error/fog", 0.5)):
+        (run,), (other,) = gather.read(gather.find([str(below)]), metric)
+        assert (run.quantity, run.mode, run.val, run.test) == (metric, "min", None, expected)
+        assert (other.folder.name, other.reason) == ("b", f"was not measured by {metric}")
+    runs, _ = gather.read(gather.find([str(below)]), "loss")
+    assert [(run.quantity, run.mode, run.val, run.test) for run in runs] == [
+        ("loss", "min", 0.3, 0.2)
+    ] * 2

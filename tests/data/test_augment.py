@@ -13,7 +13,7 @@ from torch.nn import functional
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import affine
 
-from mnist_lab.data import Compose, RandomAffine, RandomElastic, RandomErasing
+from mnist_lab.data import Compose, OneOf, RandomAffine, RandomElastic, RandomErasing
 from tests.conftest import ROOT
 
 HEIGHT, WIDTH, LEVER = 60, 76, 16
@@ -263,6 +263,28 @@ def test_transforms_follow_one_another_as_they_are_named():
     assert torch.equal(Compose(one=affine, other=erasing)(images), expected)
     shipped = instantiate(OmegaConf.load(ROOT / "conf/augment/affine_elastic.yaml"))
     assert [type(each) for each in shipped.transforms.values()] == [RandomAffine, RandomElastic]
+
+
+def test_each_image_goes_through_one_of_several_or_none_in_equal_shares():
+    """Told by what each adds to an image's number."""
+    numbers = torch.arange(120, dtype=torch.uint8)
+    images = numbers.view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
+    mixed = OneOf(first=lambda images: images + 120, second=lambda images: 255 - images)
+    torch.manual_seed(0)
+    added, shares = [], []
+    for _ in range(200):
+        found = mixed(images)[:, 0, 0, 0].int()
+        kind = torch.where(found == numbers, 0, torch.where(found == numbers.int() + 120, 1, 2))
+        assert torch.equal(found[kind == 2], 255 - numbers.int()[kind == 2])
+        shares.append(torch.bincount(kind, minlength=3).tolist())
+        added.append(kind)
+    assert shares == [[40, 40, 40]] * 200
+    # Over batches each image has met each: binomial with n = 200, p = 1/3, whose deviation is 6.7.
+    met = torch.stack([(torch.stack(added) == kind).sum(0) for kind in range(3)])
+    assert met.min() > 66.7 - 5 * 6.7
+    assert met.max() < 66.7 + 5 * 6.7
+    assert torch.equal(images[:, 0, 0, 0], numbers)
+    assert OneOf(first=RandomAffine(shift=2))(images[:1]).shape == (1, 1, 2, 2)
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from mnist_lab.training.configured import Settings
 from tests.settings.composing import composed
 
 CONF = Path(CONF)
-GROUPS = ["data", "augment", "model", "optimizer", "scheduler", "trainer", "experiment"]
+GROUPS = ["data", "augment", "model", "optimizer", "scheduler", "trainer", "stress", "experiment"]
 CHOICES = [f"{g}={p.stem}" for g in GROUPS for p in sorted((CONF / g).glob("*.yaml"))]
 
 
