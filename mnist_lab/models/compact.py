@@ -16,7 +16,8 @@ class CompactNet(Classifier):
     """3x3 convolutions without padding on images halved at once, batch-normalised before the ReLU.
 
     Blocks are parted by 2x2 max pooling. Without padding no kernel sees a made-up border, and maps
-    shrink as they would by more pooling.
+    shrink as they would by more pooling. Pooling comes before the normalisation, which then has a
+    quarter of the values to see.
 
     Args:
         stem: channels of the first convolution.
@@ -26,6 +27,8 @@ class CompactNet(Classifier):
         widths: for each block the channels of its convolutions.
         separable: each convolution is one 3x3 kernel a channel, then a 1x1 mixture of channels
             (Howard et al., "MobileNets", 2017), about an eighth of the weights.
+        tied: all convolutions that leave the same number of channels as it is have the same
+            weights, and a normalisation each.
         head: what the last layer sees: the `average` of each channel's map, or all of it (`flat`).
         dropout: of what the last layer sees.
     """
@@ -36,38 +39,43 @@ class CompactNet(Classifier):
         early: Literal["stride", "unshuffle", "pool"] = "stride",
         widths: Sequence[Sequence[Count]] = ((48, 48), (96,)),
         separable: bool = False,
+        tied: bool = False,
         head: Literal["average", "flat"] = "average",
         dropout: Share = 0.0,
         **shared: Unpack[Shared],
     ) -> None:
         super().__init__(**shared)
         channels, size = self.hparams["in_channels"], self.image_size
-        layers: list[nn.Module] = []
         if early == "stride":
-            layers.append(nn.Conv2d(channels, stem, 5, stride=2, bias=False))
+            layers: list[nn.Module] = [nn.Conv2d(channels, stem, 5, stride=2, bias=False)]
             size = (size - 5) // 2 + 1
         elif early == "unshuffle":
             if size % 2:
                 raise ValueError(f"early=unshuffle: image_size={size} is odd")
-            layers += [nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, stem, _KERNEL, bias=False)]
+            layers = [nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, stem, _KERNEL, bias=False)]
             size = size // 2 - _KERNEL + 1
         else:
-            layers.append(nn.Conv2d(channels, stem, _KERNEL, bias=False))
+            layers = [nn.Conv2d(channels, stem, _KERNEL, bias=False), nn.MaxPool2d(2)]
             size = (size - _KERNEL + 1) // 2
         layers += [nn.BatchNorm2d(stem), nn.ReLU()]
-        if early == "pool":
-            layers.append(nn.MaxPool2d(2))
         channels = stem
+        one: dict[int, list[nn.Module]] = {}  # for each number of channels that it leaves
         for index, block in enumerate(widths):
-            if index:
-                layers.append(nn.MaxPool2d(2))
-                size //= 2
-            for width in block:
+            for place, width in enumerate(block):
                 if size < _KERNEL:
                     raise ValueError(f"image_size={self.image_size} is too small for these blocks")
-                layers += _convolution(channels, width, separable)
-                layers += [nn.BatchNorm2d(width), nn.ReLU()]
+                if tied and width == channels and width in one:
+                    layers += one[width]
+                else:
+                    convolution = _convolution(channels, width, separable)
+                    layers += convolution
+                    if width == channels:
+                        one[width] = convolution
                 channels, size = width, size - _KERNEL + 1
+                if place == len(block) - 1 and index < len(widths) - 1:
+                    layers.append(nn.MaxPool2d(2))
+                    size //= 2
+                layers += [nn.BatchNorm2d(width), nn.ReLU()]
         if head == "average":
             layers.append(nn.AdaptiveAvgPool2d(1))
             size = 1
