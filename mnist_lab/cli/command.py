@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 
 from mnist_lab.cli import arguments
 from mnist_lab.cli.errors import line_of
+from mnist_lab.settings import packages
 from mnist_lab.system import processes, streams
 
 
@@ -86,6 +87,7 @@ def run(main: Callable[[], Any]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     threading.excepthook = _quiet_writers
     streams.steady()
+    packages.let_hydra_find_them()
     sys.argv[1:] = arguments.quote_paths(sys.argv[1:])
     try:
         while True:

@@ -24,9 +24,10 @@ def register_resolvers() -> None:
     """Make known what `conf/` computes.
 
     `${class_names:FOLDER}` are the names of the folders in it, `${num_classes:}` is how many
-    classes the dataset has, `${mode_of:METRIC}` whether less or more of it is better. `${moment:}`
-    is date and time and eight hex digits, so that runs started together differ;
-    `${run_folder:RESUME,CHOICES}` is the folder to continue in if one is given, else a new one.
+    classes the dataset has, or None where only its class can say that, `${mode_of:METRIC}` whether
+    less or more of it is better. `${moment:}` is date and time and eight hex digits, so that runs
+    started together differ; `${run_folder:RESUME,CHOICES}` is the folder to continue in if one is
+    given, else a new one.
     `${sweep_folder:NAME}` is a sweep's, new unless it is named, and
     `${job_name:OVERRIDES,SOURCE}` that of one of its jobs. `${text:NAME}` is `conf/NAME.yaml`'s own
     text, comments and all, but for its defaults and what it sets of Hydra.
@@ -47,9 +48,12 @@ def _text(name: str) -> str:
     return "\n\n".join(kept).replace("$", "$$") + "\n"  # Hydra fills in what follows a $
 
 
-def _num_classes(*, _root_: Any) -> int:
+def _num_classes(*, _root_: Any) -> int | None:
     classes = OmegaConf.select(_root_, "data.source.classes")
-    return 10 if classes is None else len(classes)  # digits, whose source takes no names
+    if classes is not None:
+        return len(classes)
+    source = OmegaConf.select(_root_, "data.source._target_")
+    return 10 if str(source).startswith("mnist_lab.data.") else None  # digits, Kaggle's
 
 
 def moment() -> str:

@@ -1,6 +1,13 @@
 """Images and labels: where they come from, how they are split, and batches of them."""
 
-from mnist_lab.data.augment import Compose, OneOf, RandomAffine, RandomElastic, RandomErasing
+from mnist_lab.data.augment import (
+    Compose,
+    EachImage,
+    OneOf,
+    RandomAffine,
+    RandomElastic,
+    RandomErasing,
+)
 from mnist_lab.data.base import DataError, FileError, Source
 from mnist_lab.data.corruptions import (
     Brightness,
@@ -29,6 +36,7 @@ __all__ = [
     "DataModule",
     "Digits",
     "DottedLine",
+    "EachImage",
     "FileError",
     "Fog",
     "FolderSource",

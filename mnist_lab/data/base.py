@@ -31,6 +31,8 @@ class Source(ABC):
     `test_size` is how much of the images becomes the test split where the dataset has none.
     """
 
+    channels: int = 1
+    """Of its images: 1 is grey, 3 red, green and blue."""
     test_size: int | float | None = None
     incidental: ClassVar[tuple[str, ...]] = ()
     """What doesn't identify its images: names of its settings, and `root`, the folder, where what

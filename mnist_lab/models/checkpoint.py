@@ -16,7 +16,7 @@ from torch.nn.parameter import UninitializedParameter
 
 from mnist_lab import Diverged, LabError
 from mnist_lab.models.classifier import Classifier
-from mnist_lab.settings import signatures
+from mnist_lab.settings import packages, signatures
 from mnist_lab.settings.signatures import OWN
 from mnist_lab.system.files import whole
 
@@ -286,7 +286,8 @@ def _class(dotted: Any, path: str | Path, trust: Sequence[str]) -> type[Classifi
     if not isinstance(dotted, str):
         raise LabError(f"{path}: names no class")
     module, _, name = dotted.rpartition(".")
-    if not any(f"{module}.".startswith(f"{known}.") for known in ("mnist_lab.models", *trust)):
+    allowed = ("mnist_lab.models", *trust, *packages.folders())
+    if not any(f"{module}.".startswith(f"{known}.") for known in allowed):
         told = f"its class {dotted} is not of mnist_lab.models; {OWN}"
         raise LabError(f"{path}: {told}")
     try:

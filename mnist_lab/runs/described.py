@@ -17,6 +17,7 @@ import yaml
 from mnist_lab.models import Classifier
 from mnist_lab.models.classifier import Shared
 from mnist_lab.settings import signatures
+from mnist_lab.settings.changes import choices
 from mnist_lab.settings.conf import CONF, MADE
 from mnist_lab.settings.signatures import ConfigError
 
@@ -187,6 +188,5 @@ def _settings_in_conf() -> dict[str, set[str]]:
                 look(each)
 
     for group in MADE:
-        for path in Path(CONF, group).glob("*.yaml"):
-            look(yaml.safe_load(path.read_text(encoding="utf-8")))
+        look(choices(group))
     return found

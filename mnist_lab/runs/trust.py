@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mnist_lab.settings import packages
 from mnist_lab.settings.signatures import OWN, ConfigError, locate
 
 # Whose classes a stored configuration may name, and which functions.
@@ -11,30 +12,35 @@ _PACKAGES = ("mnist_lab", "lightning", "torch", "torchvision.transforms")
 _FUNCTIONS = {"mnist_lab.training.trainer.as_list", "mnist_lab.training.trainer.precision"}
 
 
-def vouch(stored: Any, trust: Sequence[str] = (), path: str = "") -> None:
+def vouch(stored: Any, trust: Sequence[str] = ()) -> None:
     """Refuse a configuration from a file whose targets are not of a kind that a run is built from.
 
     Allowed are the kinds of classes that a run has of torch (optimizers and their schedules),
-    lightning and mnist_lab, torchvision's transforms, what the packages named in `trust` hold, and
-    the few functions of ours that `conf/` names. Nothing else is imported.
+    lightning and mnist_lab, torchvision's transforms, the few functions of ours that `conf/` names,
+    and whatever the packages hold that are named in `trust`, or that are installed and bring a
+    configuration folder. Nothing else is imported.
 
     Raises:
         ConfigError: the first other target.
     """
+    _vouch(stored, (*trust, *packages.folders()))
+
+
+def _vouch(stored: Any, trust: Sequence[str], path: str = "") -> None:
     if isinstance(stored, list):
         stored = dict(enumerate(stored))
     if not isinstance(stored, Mapping):
         return
     if "_target_" in stored:
         dotted, key = str(stored["_target_"]), f"{path}_target_"
-        packages = (*_PACKAGES, *trust)
-        if not dotted.startswith(tuple(f"{package}." for package in packages)):
-            raise ConfigError(f"{key}={dotted}: is not of {', '.join(packages)}; {OWN}")
+        allowed = (*_PACKAGES, *trust)
+        if not dotted.startswith(tuple(f"{package}." for package in allowed)):
+            raise ConfigError(f"{key}={dotted}: is not of {', '.join(allowed)}; {OWN}")
         target = locate(dotted, path.rstrip("."))
         if not _vouched(target, dotted, trust):
             raise ConfigError(f"{key}={dotted}: is nothing that a run is built from")
     for name, value in stored.items():
-        vouch(value, trust, f"{path}{name}.")
+        _vouch(value, trust, f"{path}{name}.")
 
 
 def _vouched(target: Any, dotted: str, trust: Sequence[str]) -> bool:

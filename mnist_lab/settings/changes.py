@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from omegaconf import OmegaConf
 
+from mnist_lab.settings import packages
 from mnist_lab.settings.conf import CONF, GROUPS
 from mnist_lab.settings.identity import whole_numbers
 from mnist_lab.settings.roles import ROLES, Role
@@ -49,16 +50,31 @@ def changed(plain: Mapping[str, Any]) -> dict[str, str]:
 
 @cache
 def choices(group: str) -> dict[str, Any]:
-    """What each file of a group says, by its name."""
+    """What each file of a group says, by its name, with those of the group that it builds on.
+
+    A file that builds on others in another way, as only Hydra can tell, is left out.
+    """
     found = {}
-    for path in sorted(Path(CONF, group).glob("*.yaml")):
-        content = _read(path)
-        for base in content.pop("defaults", []):
-            if base != "_self_":
-                merged = OmegaConf.merge(_read(path.with_name(f"{base}.yaml")), content)
-                content = _plain(merged)
-        found[path.stem] = content[group] if set(content) == {group} else content
+    for name, path in packages.files(group).items():
+        content = _whole(path)
+        if content is not None:
+            found[name] = content[group] if set(content) == {group} else content
     return found
+
+
+def _whole(path: Path) -> dict[str, Any] | None:
+    content = _read(path)
+    for base in content.pop("defaults", []):
+        if base == "_self_":
+            continue
+        name, _, key = str(base).partition("@")
+        places = [path.with_name(f"{name}.yaml"), packages.CONF / path.parent.name / f"{name}.yaml"]
+        there = [place for place in places if place.is_file()]
+        below = _whole(there[0]) if there else None
+        if below is None:
+            return None
+        content = _plain(OmegaConf.merge({key: below} if key else below, content))
+    return content
 
 
 def _class(described: Any) -> Any:

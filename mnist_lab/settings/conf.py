@@ -13,13 +13,13 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError
 
+from mnist_lab.settings import packages
 from mnist_lab.settings.former import present
 from mnist_lab.settings.signatures import ConfigError, build, check, hint, locate, no_such_setting
 from mnist_lab.system.files import class_names
 
-_package = Path(__file__).resolve().parents[1]
-CONF = str(_package / "conf" if (_package / "conf").is_dir() else _package.parent / "conf")
-"""The configuration's folder: inside an installed wheel, beside the package in a checkout."""
+CONF = str(packages.CONF)
+"""Our configuration's folder."""
 
 # Groups whose files describe an object that `make` builds, and all that describe one.
 MADE = ("data", "augment", "corrupt", "model", "optimizer", "scheduler", "distil", "attack")
@@ -59,7 +59,7 @@ def make(name: str, **settings: Any) -> Any:
         ConfigError: there is no such file, it describes no object, or a setting doesn't fit.
     """
     group, _, choice = name.partition("/")
-    known = sorted(path.stem for path in (Path(CONF) / group).glob("*.yaml"))
+    known = sorted(packages.files(group))
     if choice not in known:
         raise ConfigError(f"{name}: no such choice{hint(choice, known) if known else ''}")
     if group == "trainer":
@@ -107,6 +107,7 @@ def _composed(name: str) -> DictConfig:
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
 
+    packages.let_hydra_find_them()
     program = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:

@@ -7,6 +7,7 @@ import difflib
 import inspect
 import json
 import logging
+import numbers
 import sys
 import types
 import typing
@@ -22,6 +23,8 @@ OWN = "a package of your own is allowed by trust=[PACKAGE]"
 # What `conf/train.yaml` sets of all data and models.
 _SET_OF_ALL = {"data": {"seed"}, "model": {"name", "num_classes"}}
 _INSTANTIATE_KEYS = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+
+_NUMBERS = (numbers.Number, numbers.Complex, numbers.Real, numbers.Rational, numbers.Integral)
 
 PARTS: Mapping[str, str] = {
     "augment": "data",
@@ -212,7 +215,7 @@ def _check_value(value: Any, expected: Any, key: str) -> None:
     except TypeError:  # from Python: objects stand for themselves
         text = None
     try:
-        if text is None:
+        if text is None or _is_a(value, expected):
             adapter.validate_python(value, strict=True)
         else:
             adapter.validate_json(text, strict=True)
@@ -227,6 +230,16 @@ def _check_value(value: Any, expected: Any, key: str) -> None:
         wanted = wanted.replace("NoneType", "null")
         given = value if text is not None else type(value).__name__
         raise ConfigError(f"{key}={given}: {' or '.join(told) or wanted}") from None
+
+
+def _is_a(value: Any, expected: Any) -> bool:
+    """Whether it fits an abstract class of numbers, of which JSON knows nothing.
+
+    torchvision's settings are such (`numbers.Number`).
+    """
+    kinds = typing.get_args(expected) or (expected,)
+    numeric = tuple(kind for kind in kinds if inspect.isclass(kind) and kind in _NUMBERS)
+    return isinstance(value, numeric) and not isinstance(value, bool)
 
 
 def _describes(value: Any) -> bool:

@@ -10,7 +10,7 @@ import lightning.pytorch as L
 from lightning.pytorch import seed_everything
 
 from mnist_lab import Diverged, LabError
-from mnist_lab.data import Transform
+from mnist_lab.data import Source, Transform
 from mnist_lab.models.attacks import PGD
 from mnist_lab.models.classifier import MakeOptimizer, MakeScheduler
 from mnist_lab.models.distillation import Distillation
@@ -79,6 +79,7 @@ def train_configured(
         Diverged: now or before.
         LabError: a setting that doesn't fit, and whatever `train` refuses.
     """
+    plain = _for_the_data(plain)
     settings = in_folder(plain, folder)
     if gpu is not None:
         settings["trainer"]["devices"] = [gpu]
@@ -125,3 +126,30 @@ def train_configured(
         plain=plain,
         started=started,
     )
+
+
+def _for_the_data(plain: dict[str, Any]) -> dict[str, Any]:
+    """With as many classes and channels of the model as the dataset has, unless it says how many.
+
+    Raises:
+        ConfigError: a setting of the dataset that doesn't fit.
+    """
+    model, source = plain["model"], plain["data"].get("source")
+    if not isinstance(source, dict) or "_target_" not in source:
+        known = {
+            key: value for key, value in model.items() if (key, value) != ("num_classes", None)
+        }
+        return {**plain, "model": known}
+    signatures.check(source, signatures.locate(source["_target_"], "data.source"), "data.source.")
+    built: Source = signatures.build({"data.source": source})["data.source"]
+    facts = {}
+    if model.get("num_classes", 0) is None:
+        facts["num_classes"] = len(built.classes)
+    taken = signatures.settings_of(model["_target_"], "model")
+    if (
+        built.channels != 1
+        and "in_channels" not in model
+        and (taken is None or "in_channels" in taken)
+    ):
+        facts["in_channels"] = built.channels
+    return {**plain, "model": {**model, **facts}}

@@ -6,7 +6,16 @@ from omegaconf import OmegaConf
 
 from mnist_lab.data import DataModule, Digits
 from mnist_lab.settings.conf import CONF
-from tests.commands.runs import fitted
+from tests.commands.runs import fitted, install_built
+from tests.conftest import ROOT
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory):
+    """A folder with nothing but the unpacked wheel, as an installer leaves it."""
+    site = tmp_path_factory.mktemp("wheel") / "site"
+    install_built(ROOT, site)
+    return site
 
 
 @pytest.fixture(scope="session")

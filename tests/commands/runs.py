@@ -3,6 +3,8 @@
 import csv
 import json
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import torch
@@ -86,3 +88,17 @@ def assert_predicts(path, probabilities, classes="0123456789"):
     assert [float(row["confidence"]) for row in found] == each.max(1).tolist()
     assert (each.argmax(1) == probabilities.argmax(1)).all()
     return found
+
+
+def install_built(project, site):
+    """Build a project's wheel and unpack it into `site`, as an installer does."""
+    built = site.parent / "dist"
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(built)]
+    subprocess.run(build, cwd=project, check=True, capture_output=True)
+    (wheel,) = built.glob("*.whl")
+    install = [
+        *(sys.executable, "-m", "uv", "pip", "install", "--no-deps", "--offline"),
+        *("--target", str(site), str(wheel)),
+    ]
+    subprocess.run(install, check=True, capture_output=True)
+    wheel.unlink()

@@ -206,6 +206,7 @@ def test_settings_that_are_named_compose(document, lab_train, tmp_path):
         other = (
             arguments.startswith(ELSEWHERE)
             or "shallow" in arguments
+            or "experiment=bars" in arguments  # of the package that the page shows
             or "resume=" in arguments
             or "interval(" in arguments
         )

@@ -6,24 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """A folder with nothing but the unpacked wheel, as an installer leaves it."""
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = folder.glob("*.whl")
-    install = [
-        *(sys.executable, "-m", "uv", "pip", "install", "--no-deps", "--offline"),
-        *("--target", str(folder / "site"), str(wheel)),
-    ]
-    subprocess.run(install, check=True, capture_output=True)
-    return folder / "site"
 
 
 def python(site, cwd, *arguments):

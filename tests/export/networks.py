@@ -1,7 +1,5 @@
 """Networks for the tests of exports."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from lightning.pytorch import seed_everything
@@ -10,14 +8,15 @@ from torch import nn
 from mnist_lab.data import DataModule, Digits
 from mnist_lab.export.handed import Handed
 from mnist_lab.models import LeNet
-from mnist_lab.settings.conf import CONF, make
+from mnist_lab.settings.changes import choices
+from mnist_lab.settings.conf import make
 from mnist_lab.training import run
 from mnist_lab.training.trainer import default_trainer
 
 # Of those that are not slow there is each kind of layer.
 MODELS = [
-    pytest.param(path.stem, marks=[] if path.stem in ("lenet", "speed_cnn") else pytest.mark.slow)
-    for path in sorted(Path(CONF, "model").glob("*.yaml"))
+    pytest.param(name, marks=[] if name in ("lenet", "speed_cnn") else pytest.mark.slow)
+    for name in sorted(choices("model"))
 ]
 
 

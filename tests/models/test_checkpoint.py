@@ -32,9 +32,8 @@ from mnist_lab.models import (
     schedules,
 )
 from mnist_lab.runs import trained
+from mnist_lab.settings.changes import choices
 from mnist_lab.training.handover import HandOver
-
-CONF = Path(__file__).resolve().parents[2] / "conf/model"
 
 
 def small_digits() -> DataModule:
@@ -156,7 +155,7 @@ def test_metrics_in_a_checkpoint_are_those_of_its_weights(saved):
 
 def test_settings_from_a_yaml_file_are_plain_too(tmp_path):
     """Also where nobody asked hydra to convert its lists."""
-    model = instantiate(OmegaConf.load(CONF / "lenet_maxpool.yaml"))
+    model = instantiate(OmegaConf.create(choices("model")["lenet_maxpool"]))
     loaded = load(save(model, tmp_path))
     assert plain(dict(loaded.hparams))
     assert loaded.hparams["widths"] == [6, 10]

@@ -9,20 +9,20 @@ import pytest
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mnist_lab.data import Digits
 from mnist_lab.models import MLP, Classifier, CompactNet, ConvNet, LeNet
+from mnist_lab.settings.changes import choices
 
 CONF = Path(__file__).resolve().parents[2] / "conf/model"
-SHIPPED = sorted(path.stem for path in CONF.glob("*.yaml"))
+SHIPPED = sorted(choices("model"))
 
 
 def build(shipped: str, /, **changed) -> Classifier:
     """The model of a shipped YAML file, made as the command makes it."""
-    return instantiate(OmegaConf.load(CONF / f"{shipped}.yaml"), _convert_="all", **changed)
+    return instantiate(choices("model")[shipped], _convert_="all", **changed)
 
 
 def count(module: nn.Module) -> int:

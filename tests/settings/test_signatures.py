@@ -17,7 +17,8 @@ from torch.optim import SGD
 
 from mnist_lab.cli.names import job_name, register_resolvers
 from mnist_lab.data import RandomAffine
-from mnist_lab.settings import signatures
+from mnist_lab.settings import packages, signatures
+from mnist_lab.settings.changes import choices
 from mnist_lab.settings.conf import CONF, MADE, in_folder, make
 from mnist_lab.settings.identity import fingerprint
 from mnist_lab.settings.signatures import ConfigError
@@ -26,7 +27,7 @@ from tests.settings.composing import composed
 
 CONF = Path(CONF)
 GROUPS = ["data", "augment", "model", "optimizer", "scheduler", "trainer", "stress", "experiment"]
-CHOICES = [f"{g}={p.stem}" for g in GROUPS for p in sorted((CONF / g).glob("*.yaml"))]
+CHOICES = [f"{group}={name}" for group in GROUPS for name in packages.files(group)]
 
 
 @pytest.mark.parametrize("choice", CHOICES)
@@ -209,10 +210,10 @@ def test_partial_targets_may_leave_arguments_open_but_not_invent_them():
 @pytest.mark.parametrize(
     "name",
     [
-        f"{group}/{path.stem}"
+        f"{group}/{name}"
         for group in ("data", "model", "optimizer", "scheduler")
-        for path in sorted((Path(CONF) / group).glob("*.yaml"))
-        if path.stem not in ("folder", "kaggle")  # of one's own files
+        for name in packages.files(group)
+        if name not in ("folder", "kaggle")  # of one's own files
     ],
 )
 def test_make_builds_what_a_file_describes(name):
@@ -263,7 +264,7 @@ def test_make_refuses_what_does_not_fit(name, settings, told):
     assert str(error.value).startswith(told)
 
 
-MADE = [f"{g}/{p.stem}" for g in MADE for p in sorted((CONF / g).glob("*.yaml"))]
+MADE = [f"{group}/{name}" for group in MADE for name in packages.files(group)]
 OTHERS = [str(p.relative_to(CONF).with_suffix("")) for p in sorted(CONF.rglob("*.yaml"))]
 
 
@@ -274,10 +275,10 @@ def test_make_builds_what_every_file_of_an_object_describes(name, tmp_path):
     own = {"root": tmp_path} if name in ("data/folder", "data/kaggle") else {}
     own |= {"teachers": ["run"]} if name == "distil/teachers" else {}
     made = make(name, **own)
-    described = OmegaConf.load(CONF / f"{name}.yaml")
+    described = choices(name.partition("/")[0])[name.partition("/")[2]] or {}
     assert (made is None) == name.endswith("/none")
     if made is not None and not described.get("_partial_") and "_target_" in described:
-        assert type(made).__name__ == described._target_.rpartition(".")[2]
+        assert type(made).__name__ == described["_target_"].rpartition(".")[2]
     for key, value in own.items():
         assert getattr(made, key) == value
 

@@ -1,0 +1,106 @@
+"""docs/extending.md: the package that it shows, built, installed beside ours, and run."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import yaml
+
+from tests import documents
+from tests.commands.runs import install_built
+
+PAGE = "docs/extending.md"
+
+
+def write_package(folder):
+    """The package's files, each of which begins with its name in a comment."""
+    for language in ("toml", "python", "yaml"):
+        for block in documents.blocks(PAGE, language):
+            name, text = re.fullmatch(r"# (\S+)\n(.*)", block, re.DOTALL).groups()
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+
+@pytest.fixture(scope="module")
+def beside(installed, tmp_path_factory):
+    """A site with the wheels of ours and of the package, and an empty folder."""
+    folder = tmp_path_factory.mktemp("extending")
+    write_package(folder / "package")
+    site = folder / "site"
+    install_built(folder / "package", site)
+    (folder / "empty").mkdir()
+    return [site, installed], folder / "empty"
+
+
+def call(beside, *arguments):
+    sites, empty = beside
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sites))}
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=empty, env=environment, capture_output=True, text=True
+    )
+
+
+@pytest.mark.slow
+def test_every_command_takes_what_the_package_brings(beside):
+    folder = beside[1]
+    images = np.random.default_rng(0).integers(0, 128, (4, 28, 28), np.uint8)
+    images[[0, 1], 3] += 127
+    images[[2, 3], :, 3] += 127
+    np.savez(folder / "bars.npz", images)
+    for line in documents.lines(PAGE):
+        done = call(beside, *shlex.split(line)[1:])
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+    result = json.loads((folder / "outputs/bars/result.json").read_text())
+    assert (result["dataset"], result["model"]) == ("bars", "two_layers")
+    assert result["metrics"]["test/accuracy"] > 0.6
+    assert "largest" in (folder / "outputs/bars/metrics.csv").read_text().splitlines()[0]
+    config = yaml.safe_load((folder / "outputs/bars/config.yaml").read_text())
+    assert config["model"]["label_smoothing"] == 0.0  # of _shared
+    assert config["scheduler"] == {"_target_": "mine.parts.halving", "_partial_": True, "times": 2}
+    rows = (folder / "predictions.csv").read_text().splitlines()
+    assert rows[0].split(",")[-2:] == ["p_row", "p_column"]
+    assert len(rows) == 5
+    compared = (folder / "outputs/sweeps/bars/compare.md").read_text()
+    assert "two_layers" in (folder / "outputs/bars/report.html").read_text()
+    assert "model.width=16" in compared or "width=16" in compared
+    # By their names in the package's folder, as ours.
+    report = (folder / "outputs/bars/report.html").read_text()
+    assert "halving" in report
+    assert "mine.parts.halving" not in report.split("<pre")[0]
+    made = call(
+        beside,
+        "-c",
+        "from mnist_lab.settings import make; print(make('model/two_layers', width=64).hparams)",
+    )
+    assert re.search('"width": +64', made.stdout), made.stderr
+
+
+def test_a_run_of_a_package_that_brings_no_folder_needs_trust(beside):
+    code = (
+        "from mnist_lab.runs.trust import vouch; from mnist_lab.settings import packages; "
+        "stored = {'augment': {'_target_': 'mine.parts.invert', '_partial_': True}}; "
+        "vouch(stored); packages.folders.cache_clear(); "
+        "packages.entry_points = lambda group: []; vouch(stored)"
+    )
+    done = call(beside, "-c", code)
+    assert "mine.parts.invert: is not of mnist_lab, lightning" in done.stderr.splitlines()[-1]
+
+
+def test_a_folder_on_the_search_path_stands_beside_ours(lab_train, tmp_path):
+    (tmp_path / "more/model").mkdir(parents=True)
+    (tmp_path / "more/model/small.yaml").write_text(
+        "defaults: [_shared, _self_]\n_target_: mnist_lab.models.MLP\nhidden: [8]\n"
+    )
+    called = lab_train(f"hydra.searchpath=[file://{tmp_path}/more]", "model=small", "data=digits",
+                       "trainer.max_epochs=1", "hydra.run.dir=run")  # fmt: skip
+    assert called.status == 0, called.err
+    config = yaml.safe_load((tmp_path / "run/config.yaml").read_text())
+    assert config["model"]["hidden"] == [8]
+    assert config["model"]["image_size"] == 28
+    assert json.loads((tmp_path / "run/result.json").read_text())["model"] == "small"
