@@ -42,9 +42,11 @@ class IDXSource(Source):
         urls: folders on the web that hold the .gz files, tried in this order.
         md5: checksums of the .gz files, by name.
         md5_extracted: checksums of the extracted files, by name, where they are published.
+        torchvision: the class of `torchvision.datasets` that has these files, too: what it has
+            left below `root` is taken, verified, before anything is fetched.
     """
 
-    incidental = ("root", "urls")
+    incidental = ("root", "urls", "torchvision")
 
     def __init__(
         self,
@@ -54,6 +56,7 @@ class IDXSource(Source):
         urls: list[str],
         md5: dict[str, str],
         md5_extracted: dict[str, str] | None = None,
+        torchvision: str | None = None,
     ) -> None:
         super().__init__(name, classes, sizes)
         if not name or Path(name).name != name or name.startswith("."):
@@ -61,6 +64,7 @@ class IDXSource(Source):
         if set(md5) != _ARCHIVES:  # nothing else is ever written
             raise ValueError(f"md5 must be of {', '.join(sorted(_ARCHIVES))}")
         self.urls, self.md5, self.md5_extracted = urls, md5, md5_extracted
+        self.torchvision = torchvision
 
     def prepare(self, root: Path, mirror: str | None) -> None:
         folder = root / self.name
@@ -74,7 +78,8 @@ class IDXSource(Source):
                 for path, fault in self._lacking(folder).items():
                     if fault is not None:
                         log.info("%s is damaged (%s): fetching it again", path, fault)
-                    self._fetch(f"{path.name}.gz", path, mirror)
+                    if not self._taken_over(root, path):
+                        self._fetch(f"{path.name}.gz", path, root, mirror)
         except Timeout:
             raise DataError(
                 f"{folder}: another process has held the lock .lock for {LOCK_SECONDS} s; "
@@ -123,19 +128,34 @@ class IDXSource(Source):
             return published.get(path.name)
         return note.read_text(errors="replace").strip() or "empty"
 
-    def _mirrored(self, mirror: str | None) -> list[str]:
-        """A mirror may hold several datasets, whose files have the same names, in their folders."""
-        if not mirror:
-            return []
-        base = _as_url(mirror).rstrip("/")
-        return [f"{base}/{self.name}", base]
+    def _taken_over(self, root: Path, path: Path) -> bool:
+        """Whether torchvision has left the extracted file, and it is the one that was published."""
+        md5 = (self.md5_extracted or {}).get(path.name)
+        theirs = root / str(self.torchvision) / "raw" / path.name
+        if md5 is None or not theirs.is_file() or self._fault(theirs, path.name, md5):
+            return False
+        with whole(path, "wb") as file, open(theirs, "rb") as source:
+            shutil.copyfileobj(source, file, 1 << 20)
+        return True
 
-    def _fetch(self, archive: str, path: Path, mirror: str | None) -> None:
+    def _places(self, root: Path, mirror: str | None) -> list[str]:
+        """Where archives may be: torchvision's folder, the mirror, the web.
+
+        A mirror may hold several datasets, whose files have the same names, in their folders.
+        """
+        theirs = root / str(self.torchvision) / "raw"
+        places = [theirs.absolute().as_uri()] if theirs.is_dir() else []
+        if mirror:
+            base = _as_url(mirror).rstrip("/")
+            places += [f"{base}/{self.name}", base]
+        return [*places, *self.urls]
+
+    def _fetch(self, archive: str, path: Path, root: Path, mirror: str | None) -> None:
         """Download, verify, extract, verify, and only then give the file its name."""
         tried = []
         packed, extracted = temporary(path), temporary(path)
         try:
-            for base in [*self._mirrored(mirror), *self.urls]:
+            for base in self._places(root, mirror):
                 url = base.rstrip("/") + "/" + archive
                 try:
                     _download(url, packed)

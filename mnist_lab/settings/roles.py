@@ -147,7 +147,7 @@ REPEATED: Mapping[str, str] = {
 """Where `conf/` computes something from a setting that may be changed: stored, it stands twice."""
 
 _INCIDENTAL: Mapping[str, tuple[str, ...]] = {
-    "mnist_lab.data.IDXSource": ("root", "urls"),
+    "mnist_lab.data.IDXSource": ("root", "urls", "torchvision"),
     "mnist_lab.data.Digits": ("root",),
 }
 """What these say of themselves, for who can't wait for their import."""

@@ -19,6 +19,7 @@ from tests.data.archives import (
     ELEVENTH,
     IMAGES,
     LABELS,
+    MD5,
     NAMES,
     RAW,
     assert_complete,
@@ -75,6 +76,40 @@ def test_addresses_and_sums_are_torchvisions(name, theirs):
     # theirs: "0 - zero", "T-shirt/top", "Ankle boot"
     names = [c.split(" - ")[0].split("/")[0].lower() for c in theirs.classes]
     assert [c.lower() for c in source.classes] == names
+
+
+@pytest.mark.parametrize("lost", [[], ["gz"], ["extracted"]])
+def test_what_torchvision_has_left_is_taken_and_nothing_fetched(root, lost):
+    class Tiny(torchvision.datasets.MNIST):
+        resources = tuple(MD5.items())
+
+    with serving(ARCHIVES) as (url, _):
+        Tiny.mirrors = [f"{url}/"]
+        Tiny(str(root), download=True)
+    theirs = root / "Tiny/raw"
+    if "gz" in lost:
+        for path in theirs.glob("*.gz"):
+            path.unlink()
+    if "extracted" in lost:
+        for name in NAMES:
+            (theirs / name).write_bytes(b"short")  # as after a kill
+    source = tiny("http://localhost:9/nowhere")
+    source.torchvision = "Tiny"
+    source.md5_extracted = {name: md5(raw) for name, raw in RAW.items()}
+    source.prepare(root, None)
+    for split, prefix in (("train", "train"), ("test", "t10k")):
+        images, labels = source.read(root, split)
+        assert np.array_equal(images[:, 0], ARRAYS[f"{prefix}-images-idx3-ubyte"])
+        assert np.array_equal(labels, ARRAYS[f"{prefix}-labels-idx1-ubyte"])
+
+
+def test_a_wrong_file_of_torchvisions_is_not_taken(root):
+    write(root / "Tiny/raw", RAW | {IMAGES: idx(255 - ARRAYS[IMAGES])})
+    source = tiny("http://localhost:9/nowhere")
+    source.torchvision = "Tiny"
+    source.md5_extracted = {name: md5(raw) for name, raw in RAW.items()}
+    with pytest.raises(DataError, match=IMAGES):
+        source.prepare(root, None)
 
 
 def test_only_mnist_has_published_sums_of_extracted_files():
