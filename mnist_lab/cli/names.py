@@ -51,7 +51,7 @@ def _text(name: str) -> str:
 def _num_classes(*, _root_: Any) -> int | None:
     classes = OmegaConf.select(_root_, "data.source.classes")
     if classes is not None:
-        return len(classes)
+        return classes if isinstance(classes, int) else len(classes)
     source = OmegaConf.select(_root_, "data.source._target_")
     return 10 if str(source).startswith("mnist_lab.data.") else None  # digits, Kaggle's
 

@@ -7,6 +7,7 @@ from mnist_lab.data.augment import (
     RandomAffine,
     RandomElastic,
     RandomErasing,
+    RandomFlip,
 )
 from mnist_lab.data.base import DataError, FileError, Source
 from mnist_lab.data.corruptions import (
@@ -27,6 +28,7 @@ from mnist_lab.data.loader import TensorLoader
 from mnist_lab.data.local import FolderSource, KaggleSource
 from mnist_lab.data.overlays import DottedLine, Fog, Spatter, Zigzag
 from mnist_lab.data.sources import Digits, IDXSource
+from mnist_lab.data.vision import TorchvisionSource
 
 __all__ = [
     "Brightness",
@@ -49,6 +51,7 @@ __all__ = [
     "RandomAffine",
     "RandomElastic",
     "RandomErasing",
+    "RandomFlip",
     "Rotate",
     "Scale",
     "Shear",
@@ -57,6 +60,7 @@ __all__ = [
     "Spatter",
     "Stripe",
     "TensorLoader",
+    "TorchvisionSource",
     "Transform",
     "Translate",
     "Zigzag",

@@ -91,6 +91,22 @@ class RandomElastic(Ranged):
         return columns @ (noise * (self.alpha / math.sqrt(3))) @ rows.T
 
 
+class RandomFlip(Ranged):
+    """Mirror some images, left to right.
+
+    Args:
+        share: of the images that are, one by one.
+    """
+
+    def __init__(self, share: Share = 0.5) -> None:
+        self.share = share
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Mirror some of `(N, C, H, W)` uint8 images."""
+        chosen = torch.rand(len(images), 1, 1, 1, device=images.device) < self.share
+        return torch.where(chosen, images.flip(3), images)
+
+
 class RandomErasing(Ranged):
     """Blacken a square in each image, at a random place (cutout).
 

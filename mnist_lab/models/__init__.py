@@ -7,5 +7,16 @@ from mnist_lab.models.convnet import ConvNet
 from mnist_lab.models.ensemble import evaluate
 from mnist_lab.models.lenet import LeNet
 from mnist_lab.models.mlp import MLP
+from mnist_lab.models.resnet import ResNet
 
-__all__ = ["MLP", "Classifier", "CompactNet", "ConvNet", "LeNet", "evaluate", "load", "read"]
+__all__ = [
+    "MLP",
+    "Classifier",
+    "CompactNet",
+    "ConvNet",
+    "LeNet",
+    "ResNet",
+    "evaluate",
+    "load",
+    "read",
+]

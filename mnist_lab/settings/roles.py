@@ -149,6 +149,7 @@ REPEATED: Mapping[str, str] = {
 _INCIDENTAL: Mapping[str, tuple[str, ...]] = {
     "mnist_lab.data.IDXSource": ("root", "urls", "torchvision"),
     "mnist_lab.data.Digits": ("root",),
+    "mnist_lab.data.TorchvisionSource": ("root",),
 }
 """What these say of themselves, for who can't wait for their import."""
 

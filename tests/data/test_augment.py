@@ -13,7 +13,14 @@ from torch.nn import functional
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.functional import affine
 
-from mnist_lab.data import Compose, OneOf, RandomAffine, RandomElastic, RandomErasing
+from mnist_lab.data import (
+    Compose,
+    OneOf,
+    RandomAffine,
+    RandomElastic,
+    RandomErasing,
+    RandomFlip,
+)
 from tests.conftest import ROOT
 
 HEIGHT, WIDTH, LEVER = 60, 76, 16
@@ -252,6 +259,15 @@ def test_a_black_square_of_the_side_at_any_place():
         assert whole == pytest.approx((size - side + 1) / size, abs=0.05)
         assert (lengths.min(), lengths.max()) == (side // 2, side)
     assert torch.equal(RandomErasing(side, share=0.0)(images), images)
+
+
+def test_flipping_mirrors_a_share_of_the_images():
+    torch.manual_seed(0)
+    images = torch.arange(12, dtype=torch.uint8).view(1, 1, 3, 4).expand(4000, 2, 3, 4)
+    flipped = RandomFlip(share=0.25)(images)
+    mirrored = (flipped == images.flip(3)).all((1, 2, 3))
+    assert (mirrored | (flipped == images).all((1, 2, 3))).all()
+    assert mirrored.double().mean() == pytest.approx(0.25, abs=0.03)
 
 
 def test_transforms_follow_one_another_as_they_are_named():

@@ -35,6 +35,7 @@ def test_every_choice_composes_passes_the_check_and_builds(choice, tmp_path):
     for label in range(10):  # classes of data=folder
         (tmp_path / str(label)).mkdir()
     own = [f"data.root={tmp_path}"] if choice in ("data=folder", "data=kaggle") else []
+    own += ["data.source.dataset=GTSRB"] if choice == "data=torchvision" else []
     plain = composed(tmp_path, choice, *own)
     settings = in_folder(plain, tmp_path)
     signatures.check(settings, Settings)
@@ -45,8 +46,9 @@ def test_every_choice_composes_passes_the_check_and_builds(choice, tmp_path):
     if group == "model":
         assert built["model"].name == name
     if group == "data":
-        assert built["data"].source.name == name
-        assert len(built["data"].classes) == 10
+        assert built["data"].source.name == ("GTSRB" if name == "torchvision" else name)
+        assert len(built["data"].classes) == built["model"].num_classes
+        assert built["model"].num_classes == {"emnist": 47, "emnist_letters": 26}.get(name, 10)
 
 
 STUDIES = sorted(path.stem for path in (CONF / "study").glob("*.yaml"))
@@ -213,7 +215,7 @@ def test_partial_targets_may_leave_arguments_open_but_not_invent_them():
         f"{group}/{name}"
         for group in ("data", "model", "optimizer", "scheduler")
         for name in packages.files(group)
-        if name not in ("folder", "kaggle")  # of one's own files
+        if name not in ("folder", "kaggle", "torchvision")  # which need a setting
     ],
 )
 def test_make_builds_what_a_file_describes(name):
@@ -274,7 +276,8 @@ def test_make_builds_what_every_file_of_an_object_describes(name, tmp_path):
         (tmp_path / label).mkdir()
     own = {"root": tmp_path} if name in ("data/folder", "data/kaggle") else {}
     own |= {"teachers": ["run"]} if name == "distil/teachers" else {}
-    made = make(name, **own)
+    source = {"dataset": "GTSRB"} if name == "data/torchvision" else {}
+    made = make(name, **own, **({"source": source} if source else {}))
     described = choices(name.partition("/")[0])[name.partition("/")[2]] or {}
     assert (made is None) == name.endswith("/none")
     if made is not None and not described.get("_partial_") and "_target_" in described:

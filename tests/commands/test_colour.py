@@ -1,0 +1,42 @@
+"""Every command on images of 32x32 in colour."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.commands.runs import read
+from tests.data.cifar import write_cifar10
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    write_cifar10(tmp_path / "data", monkeypatch)
+    return tmp_path / "data"
+
+
+def test_a_run_in_colour_and_what_follows_it(lab_train, lab_evaluate, lab_compare, root, tmp_path):
+    few = ["model.widths=[4,8]", "model.blocks=1", "data.val_size=20", "trainer.max_epochs=1"]
+    called = lab_train("experiment=cifar10", f"data.root={root}", *few, "hydra.run.dir=run")
+    assert called.status == 0, called.err
+    result = json.loads((tmp_path / "run/result.json").read_text())
+    assert (result["dataset"], result["model"]) == ("cifar10", "resnet")
+    # 3x3 from 3 to 4, 4 to 4 twice, 4 to 8, 8 to 8; five normalisations; 8 to 10 classes
+    sizes = 9 * (3 * 4 + 2 * 4 * 4 + 4 * 8 + 8 * 8) + 2 * (3 * 4 + 2 * 8) + 8 * 10 + 10
+    assert result["parameters"] == sizes
+    with Image.open(tmp_path / "run/figures/samples.png") as picture:
+        assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 5000
+    called = lab_evaluate("checkpoint=run", "inside=3", "corrupt=fog", "output=out")
+    assert called.status == 0, called.err
+    assert read(tmp_path / "out")["images"] == 20
+    called = lab_compare("runs=run")
+    assert called.status == 0, called.err
+
+
+def test_channels_that_do_not_fit_the_data_are_refused_in_a_line(lab_train, root):
+    called = lab_train("data=cifar10", f"data.root={root}", "data.val_size=20",
+                       "model=mlp", "model.in_channels=1")  # fmt: skip
+    assert called.status == 1
+    (line,) = called.err.splitlines()
+    assert "model.in_channels=1: the images have 3" in line
