@@ -121,7 +121,7 @@ CHAOS = [
 @pytest.mark.timeout(3600)
 def test_chaos(start, tmp_path, mnist_root):
     """Killed at random moments of its life and continued: the same weights, every time."""
-    trials = int(os.environ.get("MNIST_LAB_CHAOS", "20"))
+    trials = int(os.environ.get("MNIST_LAB_CHAOS", "5"))
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")
     moments = random.Random(seed)
