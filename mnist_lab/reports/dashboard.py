@@ -35,7 +35,12 @@ if TYPE_CHECKING:  # takes a while
 
 log = logging.getLogger(__name__)
 
-FIGURES = {"confusion_matrix": "test/confusion", "mistakes": "mistakes", "filters": "filters"}
+FIGURES = {
+    "confusion_matrix": "test/confusion",
+    "mistakes": "mistakes",
+    "filters": "filters",
+    "corruptions": "test/corruptions",
+}
 """Which of the run's figures are shown, and as what."""
 
 _NUMBERED = 20  # classes: the time of a matrix with its counts written in grows with their square

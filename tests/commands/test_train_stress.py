@@ -4,11 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.commands.runs import read
 
 TINY = ["data=digits", "model=mlp", "model.hidden=[16]", "trainer.max_epochs=1",
-        "stress=mnist_c", "trainer.callbacks.dashboard=null"]  # fmt: skip
+        "stress=mnist_c"]  # fmt: skip
 FEW = [f"~trainer.callbacks.corruptions.suite.{name}" for name in (
     "shot_noise", "impulse_noise", "glass_blur", "motion_blur", "shear", "scale", "rotate",
     "brightness", "translate", "spatter", "dotted_line", "canny_edges")]  # fmt: skip
@@ -32,7 +33,10 @@ def test_a_run_tells_of_corruptions_what_evaluate_does(
         )
     mean = sum(each[name]["error"] for name in names) / 3
     assert metrics["test/corruption_error"] == pytest.approx(mean, rel=1e-6)
-    assert (folder / "figures/corruptions.png").exists()
+    events = EventAccumulator(str(folder / "tensorboard"), {"images": 0})
+    events.Reload()
+    (image,) = events.Images("test/corruptions")
+    assert image.encoded_image_string == (folder / "figures/corruptions.png").read_bytes()
     page = (folder / "report.html").read_text()
     assert "<h2>Corruptions</h2>" in page
     assert f"{metrics['test/corruption_error']:.4f}" in page
