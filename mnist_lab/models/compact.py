@@ -13,7 +13,7 @@ _KERNEL = 3  # pixels a side
 
 
 class CompactNet(Classifier):
-    """3x3 convolutions without padding on images halved at once, batch-normalised before the ReLU.
+    """3x3 convolutions without padding on images halved early, batch-normalised before the ReLU.
 
     Blocks are parted by 2x2 max pooling. Without padding no kernel sees a made-up border, and maps
     shrink as they would by more pooling. Pooling comes before the normalisation, which then has a
@@ -22,8 +22,9 @@ class CompactNet(Classifier):
     Args:
         stem: channels of the first convolution.
         early: how that halves the sides: `stride`, 5x5 by steps of two; `unshuffle`, 3x3 on
-            squares of 2x2 pixels made one pixel of four channels (space to depth); or `pool`, 3x3
-            followed by max pooling, with the fewest weights and the most to compute.
+            squares of 2x2 pixels made one pixel of four channels (space to depth); `pool`, 3x3
+            followed by max pooling, with the fewest weights and more to compute; or `none`: 3x3,
+            and the first block works on all pixels.
         widths: for each block the channels of its convolutions.
         separable: each convolution is one 3x3 kernel a channel, then a 1x1 mixture of channels
             (Howard et al., "MobileNets", 2017), about an eighth of the weights.
@@ -36,7 +37,7 @@ class CompactNet(Classifier):
     def __init__(
         self,
         stem: Count = 24,
-        early: Literal["stride", "unshuffle", "pool"] = "stride",
+        early: Literal["stride", "unshuffle", "pool", "none"] = "stride",
         widths: Sequence[Sequence[Count]] = ((48, 48), (96,)),
         separable: bool = False,
         tied: bool = False,
@@ -55,8 +56,11 @@ class CompactNet(Classifier):
             layers = [nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, stem, _KERNEL, bias=False)]
             size = size // 2 - _KERNEL + 1
         else:
-            layers = [nn.Conv2d(channels, stem, _KERNEL, bias=False), nn.MaxPool2d(2)]
-            size = (size - _KERNEL + 1) // 2
+            layers = [nn.Conv2d(channels, stem, _KERNEL, bias=False)]
+            size = size - _KERNEL + 1
+            if early == "pool":
+                layers.append(nn.MaxPool2d(2))
+                size //= 2
         layers += [nn.BatchNorm2d(stem), nn.ReLU()]
         channels = stem
         one: dict[int, list[nn.Module]] = {}  # for each number of channels that it leaves
