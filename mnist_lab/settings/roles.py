@@ -62,6 +62,7 @@ ROLES: Mapping[str, Role] = {
     "checkpoint_every_n_steps": TALK | CHANGEABLE,
     "study": TALK,  # it is what they set that counts
     "search": TALK,
+    "tracker": TALK,
     # Objects whose settings are all alike: a new one needs no row.
     "augment": METHOD | SHOWN,
     "model": METHOD | SHOWN,

@@ -1,5 +1,7 @@
-"""What callbacks are told of a run's end."""
+"""What callbacks and loggers are told of a run's end."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,3 +42,17 @@ def tell_callbacks(run: FinishedRun) -> None:
     for callback in sorted(callbacks, key=lambda callback: getattr(callback, "told_last", False)):
         if hasattr(callback, "on_run_end"):
             callback.on_run_end(run)
+
+
+@contextlib.contextmanager
+def loggers_told(trainer: L.Trainer) -> Iterator[None]:
+    """Around a run; however it ends, call `on_run_closed()` of every logger that has it.
+
+    By then `result.json` has been written, or there will be none.
+    """
+    try:
+        yield
+    finally:
+        for logger in trainer.loggers:
+            if hasattr(logger, "on_run_closed"):
+                logger.on_run_closed()

@@ -52,13 +52,14 @@ def tell_loggers(
     """Give every logger the hyperparameters, or the final metrics as `final/...`.
 
     But for those of the run's folder: `metrics.csv` has a row an epoch, and TensorBoard's table of
-    runs is the dashboard's, by one entry for both.
+    runs is the dashboard's, by one entry for both. A logger with an `on_run_begun(values)` is
+    given them by that: `log_hyperparams` is called by Lightning, too, with what a model keeps.
     """
     for logger in trainer.loggers:
         if isinstance(logger, History | TensorBoardLogger):
             continue
         if values is not None:
-            logger.log_hyperparams(dict(values))
+            getattr(logger, "on_run_begun", logger.log_hyperparams)(dict(values))
         if result is not None:
             known = {k: value for k, value in result.metrics.items() if value is not None}
             metrics = {f"final/{name.replace('/', '_')}": value for name, value in known.items()}

@@ -17,7 +17,7 @@ from mnist_lab.system.log import ConsoleHandler
 from mnist_lab.training.attributes import attributes
 from mnist_lab.training.beginning import begin, refuse_a_run_in
 from mnist_lab.training.checks import check
-from mnist_lab.training.ending import FinishedRun, tell_callbacks
+from mnist_lab.training.ending import FinishedRun, loggers_told, tell_callbacks
 from mnist_lab.training.handover import Facts
 from mnist_lab.training.hyperparameters import tell_loggers
 from mnist_lab.training.outcome import result_of, result_table
@@ -80,29 +80,30 @@ def train(
 
     seconds: dict[str, float] = {}
     ended = partial(result_of, data, model, trainer, seconds, started, config_hash, commit)
-    try:
-        with _timed(seconds, "fit"), _misconfigured():
-            trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
-    except Diverged as error:
-        result = ended("diverged", reason=str(error))
+    with loggers_told(trainer):
+        try:
+            with _timed(seconds, "fit"), _misconfigured():
+                trainer.fit(model, datamodule=data, ckpt_path=resumed, weights_only=True)
+        except Diverged as error:
+            result = ended("diverged", reason=str(error))
+            if trainer.is_global_zero:
+                result.write(folder)
+            raise
+        best = load_best(model, trainer)
+        evaluation = None
+        if test:
+            with _timed(seconds, "test"), _misconfigured():
+                evaluation = tested(data, model, trainer)
+        result = ended("completed", best=best, tested=evaluation)
         if trainer.is_global_zero:
-            result.write(folder)
-        raise
-    best = load_best(model, trainer)
-    evaluation = None
-    if test:
-        with _timed(seconds, "test"), _misconfigured():
-            evaluation = tested(data, model, trainer)
-    result = ended("completed", best=best, tested=evaluation)
-    if trainer.is_global_zero:
-        log.info("%s", result_table(result))
-        if not quick:
-            log.info("Ended by:     %s", result.ended_by)
-            log.info("Run's folder: %s", folder)
-            tell_loggers(trainer, result=result)
-            tell_callbacks(FinishedRun(folder, trainer, model, data, evaluation, result))
-            result.write(folder)
-    return result
+            log.info("%s", result_table(result))
+            if not quick:
+                log.info("Ended by:     %s", result.ended_by)
+                log.info("Run's folder: %s", folder)
+                tell_loggers(trainer, result=result)
+                tell_callbacks(FinishedRun(folder, trainer, model, data, evaluation, result))
+                result.write(folder)
+        return result
 
 
 def _be_heard() -> None:
