@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,8 +14,11 @@ from torch import Tensor
 from mnist_lab.data.base import FileError
 from mnist_lab.data.idx import Bytes
 from mnist_lab.data.packed import unpacked
-from mnist_lab.data.pictures import SUFFIXES, is_picture, pictures_in, read_pictures
+from mnist_lab.data.pages import Digits, read_page
+from mnist_lab.data.pictures import SUFFIXES, is_picture, pictures_in, read_each, read_pictures
 from mnist_lab.data.tables import open_table, seems_a_table
+
+_PAGES = 8  # are read at a time, and wait to be labelled
 
 
 @dataclass
@@ -52,19 +56,9 @@ def open_images(path: Path, size: int, *, classes: int = 10, scale: float | None
     Raises:
         FileError: there is nothing, or nothing of the kind.
     """
-    if path.is_dir():
-        pictures, others = pictures_in(path)
-        if not pictures:
-            raise FileError(f"{path}: holds no pictures ({', '.join(SUFFIXES)})")
-        names = [str(picture.relative_to(path)) for picture in pictures]
-        return _pictures(pictures, names, others, size)
-    try:
-        path.stat()
-        picture = path.is_file() and is_picture(path)
-    except OSError as error:
-        raise FileError(f"{path}: {error.strerror}") from error
-    if picture:
-        return _pictures([path], [path.name], [], size)
+    listed = _listed(path)
+    if listed is not None:
+        return _pictures(listed, size)
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(unpacked(path))
         if not (isinstance(file, zipfile.ZipFile) or seems_a_table(file, path)):
@@ -73,6 +67,47 @@ def open_images(path: Path, size: int, *, classes: int = 10, scale: float | None
         arrays = (images for _, images in table.batches)
         batches = _ahead(_placed(arrays, stack.pop_all()))
         return Images(batches, table.total, understood=table.understood)
+
+
+@dataclass
+class Pages:
+    """Pictures of pages, whose digits are to be labelled.
+
+    Attributes:
+        digits: a page's place among the pictures, and its digits; an unreadable page is left out.
+        total: how many pages there are.
+        paths, names: of the pictures.
+        refused: those left out so far, and why.
+        others: files beside the pictures that are none.
+    """
+
+    digits: Iterator[tuple[int, Digits]]
+    total: int
+    paths: list[Path]
+    names: list[str]
+    refused: list[FileError] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+
+
+def open_pages(path: Path) -> Pages:
+    """The pages in a picture, or in a folder of pictures.
+
+    Raises:
+        FileError: there is nothing, or no picture.
+    """
+    listed = _listed(path)
+    if listed is None:
+        raise FileError(f"{path}: no picture; lines=true reads photographs and scans of pages")
+
+    paths, names, others = listed
+
+    def digits() -> Iterator[tuple[int, Digits]]:
+        for places, contents, faults in read_each(paths, _PAGES, read_page):
+            pages.refused += faults
+            yield from zip(places, contents, strict=True)
+
+    pages = Pages(digits(), len(paths), paths, names, others=others)
+    return pages
 
 
 def image_ids(names: list[str]) -> list[int]:
@@ -85,16 +120,49 @@ def image_ids(names: list[str]) -> list[int]:
     return list(range(1, len(names) + 1))
 
 
-def _pictures(paths: list[Path], names: list[str], others: list[Path], size: int) -> Images:
+class _Listed(NamedTuple):
+    """Pictures, what they are called, and files beside them that are none."""
+
+    paths: list[Path]
+    names: list[str]
+    others: list[Path]
+
+
+def _listed(path: Path) -> _Listed | None:
+    """The pictures in a folder, or the one that it is; None of another file.
+
+    Raises:
+        FileError: there is nothing, or there are none in it.
+    """
+    paths, folder = [path], path.parent
+    others: list[Path] = []
+    if path.is_dir():
+        (paths, others), folder = pictures_in(path), path
+        if not paths:
+            raise FileError(f"{path}: holds no pictures ({', '.join(SUFFIXES)})")
+    else:
+        try:
+            path.stat()
+            picture = path.is_file() and is_picture(path)
+        except OSError as error:
+            raise FileError(f"{path}: {error.strerror}") from error
+        if not picture:
+            return None
+    # Names that are no Unicode can still be told apart in a table.
+    names = [
+        str(each.relative_to(folder)).encode("utf-8", "backslashreplace").decode() for each in paths
+    ]
+    return _Listed(paths, names, others)
+
+
+def _pictures(listed: _Listed, size: int) -> Images:
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for places, pictures, faults in read_pictures(paths, size):
+        for places, pictures, faults in read_pictures(listed.paths, size):
             images.refused += faults
             if places:
                 yield torch.tensor(places), torch.from_numpy(pictures).unsqueeze(1)
 
-    # Names that are no Unicode can still be told apart in a table.
-    names = [name.encode("utf-8", "backslashreplace").decode() for name in names]
-    images = Images(_ahead(batches()), len(paths), names, others=others)
+    images = Images(_ahead(batches()), len(listed.paths), listed.names, others=listed.others)
     return images
 
 

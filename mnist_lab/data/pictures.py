@@ -4,9 +4,11 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -14,10 +16,11 @@ from PIL.Image import Resampling
 
 from mnist_lab.data.base import FileError
 from mnist_lab.data.idx import Bytes
-from mnist_lab.data.ink import Pixels, background, form, greyscale, ink_is_light, ink_on
-from mnist_lab.data.lines import without_lines
+from mnist_lab.data.ink import Pixels
 from mnist_lab.data.segmentation import find_digit
+from mnist_lab.data.strokes import mnist_form, page_of
 
+Content = TypeVar("Content")
 log = logging.getLogger(__name__)
 
 MAX_PIXELS = 50_000_000
@@ -85,16 +88,28 @@ def read_pictures(
     Yields:
         which of `paths` could be read, these pictures `(N, 28, 28)`, and what is wrong with others.
     """
+    for places, pictures, faults in read_each(paths, size, read_picture):
+        yield places, np.stack(pictures) if pictures else np.empty((0, 28, 28), np.uint8), faults
 
-    def attempt(path: Path) -> Bytes | FileError:
+
+def read_each(
+    paths: Sequence[Path], size: int, read: Callable[[Path], Content]
+) -> Iterator[tuple[list[int], list[Content], list[FileError]]]:
+    """What `read` makes of pictures, by batches of `size`, by a few threads.
+
+    Yields:
+        which of `paths` could be read, what was made of these, and what is wrong with others.
+    """
+
+    def attempt(path: Path) -> Content | FileError:
         try:
-            return read_picture(path)
+            return read(path)
         except FileError as error:
             return error
 
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         for start in range(0, len(paths), size):
-            places, pictures, faults = [], [np.empty((0, 28, 28), np.uint8)], []
+            places, contents, faults = [], [], []
             # Pillow warns of sizes that are refused here. It is this thread that says so for all:
             # what is done with warnings is the process's, not a thread's.
             with warnings.catch_warnings(action="error", category=Image.DecompressionBombWarning):
@@ -104,8 +119,8 @@ def read_pictures(
                     faults.append(outcome)
                 else:
                     places.append(place)
-                    pictures.append(outcome[None])
-            yield places, np.concatenate(pictures), faults
+                    contents.append(outcome)
+            yield places, contents, faults
 
 
 def read_picture(path: Path) -> Bytes:
@@ -119,26 +134,14 @@ def read_picture(path: Path) -> Bytes:
         FileError: no readable picture, one of more than 50 million pixels, or one in which no digit
             stands out.
     """
-    try:
-        with Image.open(path, formats=_FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                size = f"{image.width} x {image.height}"
-                raise FileError(f"{path}: {size}: more than the {MAX_PIXELS:,} pixels allowed")
-            as_is = image.size == (28, 28)
-            pixels = _pixels(image)
-    except FileError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise FileError(f"{path}: more than the {MAX_PIXELS:,} pixels allowed") from None
-    except Exception as error:  # whatever a decoder makes of a file that isn't what it says
-        raise FileError(f"{path}: not a readable picture: {error}") from error
-    colours, opacity = pixels[..., :-1], pixels[..., -1]
-    if as_is and bool((opacity == 255).all()):
+    picture = decoded(path, _ENOUGH)
+    colours = picture.colours
+    if picture.size == (28, 28) and bool((picture.opacity == 255).all()):
         grey = colours.mean(-1) if colours.shape[-1] == 1 else colours @ _LUMA
         if np.median(_border(grey)) < 32 and not 0 < grey.max() < 128:
             return np.asarray(grey.round(), np.uint8)
     try:
-        digit, alone = to_mnist(_on_background(colours, opacity))
+        digit, alone = to_mnist(picture.on_background())
     except ValueError as error:
         raise FileError(f"{path}: {error}") from None
     if not alone:
@@ -152,49 +155,73 @@ def to_mnist(pixels: Pixels) -> tuple[Bytes, bool]:
     Raises:
         ValueError: they are all of one colour, or no digit stands out among them.
     """
-    from scipy import ndimage
-
     if np.ptp(pixels, axis=(0, 1)).max() < 8:
         raise ValueError("a blank picture, all of one colour")
-    grey = greyscale(pixels)
-    if max(grey.shape) < _ENOUGH / 4:
-        grey = grey.repeat(2, 0).repeat(2, 1)
-    else:
-        grey = ndimage.gaussian_filter(grey, 0.7)  # less noise
-    window = max(3, round(0.3 * min(grey.shape)) | 1)  # no stroke is wider
-    if ink_is_light(grey, window):
-        grey = 255 - grey
-    ink = ink_on(background(grey, window), grey)
-    usual = np.median(ink)
-    noise = 1.4826 * float(np.median(np.abs(ink - usual)))  # its deviation, were it normal
-    floor = max(0.06, 4 * noise)
-    ink = without_lines((ink - usual).clip(0), floor)
-    where, thickness, alone = find_digit(grey, ink, floor)
-    near = ndimage.binary_dilation(where, iterations=1 + round(thickness / 2))
-    box = ndimage.find_objects(near.astype(int))[0]
-    ink, where = np.where(near, ink, 0)[box], where[box]
-    reach = max(np.ptp(np.nonzero(where), axis=1)) / 5
-    strokes = np.where(ink > np.percentile(ink[where], 98) / 2, ink, 0)
-    nearby, squares = (
-        ndimage.gaussian_filter(x, reach, mode="constant", truncate=3)
-        for x in (strokes, strokes**2)
-    )
-    ink *= nearby / (squares + 1e-6)
-    fringed, _ = ndimage.label(ink > 0.1)  # less is paper, and what JPEG leaves around lines
-    ink[~np.isin(fringed, np.unique(fringed[where & (ink > 0.1)]))] = 0
-    ink[ink < 0.1] = 0
-    return form(np.asarray(ink.clip(0, 1), np.float32)), alone
+    page = page_of(pixels, enlarged=max(pixels.shape[:2]) < _ENOUGH / 4)
+    where, thickness, alone = find_digit(*page)
+    return mnist_form(page.ink, where, thickness), alone
 
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as Pillow's
 
 
-def _pixels(image: Image.Image) -> Pixels:
-    """`(H, W, C + 1)` from 0 to 255, the last channel opacity; large pictures are reduced."""
-    image.draft(None, (_ENOUGH, _ENOUGH))  # a JPEG is decoded no larger than needed
+@dataclass(frozen=True)
+class Picture:
+    """A picture, upright, maybe reduced.
+
+    Attributes:
+        colours: `(H, W, C)` from 0 to 255.
+        opacity: `(H, W)` from 0 to 255.
+        size: its width and height before it was reduced.
+    """
+
+    colours: Pixels
+    opacity: Pixels
+    size: tuple[int, int]
+
+    def on_background(self) -> Pixels:
+        """Where there is none behind transparent parts, one that the ink differs from."""
+        colours, opacity = self.colours, self.opacity
+        seen = opacity >= 128
+        if bool((opacity == 255).all()) or not seen.any():
+            return colours
+        low, high = np.percentile(colours[seen], (2, 98), axis=0)
+        if (high - low).max() < 64:  # of one colour: the ink alone, whose shape is the opacity
+            return opacity[..., None]
+        alpha = opacity[..., None] / 255  # a sheet, with its colour
+        sheet = np.median(colours[seen], axis=0)
+        return np.asarray(alpha * colours + (1 - alpha) * sheet, np.float32)
+
+
+def decoded(path: Path, enough: int) -> Picture:
+    """A picture, reduced to `enough` pixels along its longer side where it has more.
+
+    Raises:
+        FileError: no readable picture, or one of more than 50 million pixels.
+    """
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                size = f"{image.width} x {image.height}"
+                raise FileError(f"{path}: {size}: more than the {MAX_PIXELS:,} pixels allowed")
+            return _upright(image, enough)
+    except FileError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise FileError(f"{path}: more than the {MAX_PIXELS:,} pixels allowed") from None
+    except Exception as error:  # whatever a decoder makes of a file that isn't what it says
+        raise FileError(f"{path}: not a readable picture: {error}") from error
+
+
+def _upright(image: Image.Image, enough: int) -> Picture:
+    size = image.size
+    image.draft(None, (enough, enough))  # a JPEG is decoded no larger than needed
     if image.mode in ("I", "F"):
         raise ValueError(f"pixels of the kind {image.mode} have no known range")
+    drafted = image.size
     image = ImageOps.exif_transpose(image)
+    if image.size != drafted:
+        size = size[::-1]
     if image.mode.startswith("I;16"):
         values = np.asarray(image)  # of 10, 12, 14 or all 16 bits
         bits = next(bits for bits in (10, 12, 14, 16) if values.max(initial=0) < 1 << bits)
@@ -202,21 +229,9 @@ def _pixels(image: Image.Image) -> Pixels:
     mode = "LA" if image.mode in ("1", "L", "LA") else "RGBA"
     if image.has_transparency_data or image.mode not in ("L", "RGB"):
         image = image.convert(mode)
-    image.thumbnail((_ENOUGH, _ENOUGH), Resampling.BILINEAR)
-    return np.asarray(image.convert(mode), np.float32)
-
-
-def _on_background(colours: Pixels, opacity: Pixels) -> Pixels:
-    """Where there is none behind transparent parts, one that the ink differs from."""
-    seen = opacity >= 128
-    if bool((opacity == 255).all()) or not seen.any():
-        return colours
-    low, high = np.percentile(colours[seen], (2, 98), axis=0)
-    if (high - low).max() < 64:  # of one colour: the ink alone, whose shape is the opacity
-        return opacity[..., None]
-    alpha = opacity[..., None] / 255  # a sheet, with its colour
-    sheet = np.median(colours[seen], axis=0)
-    return np.asarray(alpha * colours + (1 - alpha) * sheet, np.float32)
+    image.thumbnail((enough, enough), Resampling.BILINEAR)
+    pixels = np.asarray(image.convert(mode), np.float32)
+    return Picture(pixels[..., :-1], pixels[..., -1], size)
 
 
 def _border(pixels: Pixels) -> Pixels:

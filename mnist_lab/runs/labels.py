@@ -6,16 +6,14 @@ Imports nothing heavy before its settings have been looked at.
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 from mnist_lab import LabError, first_few
 from mnist_lab.settings.ranges import Count, Positive, Share, ranged
 from mnist_lab.system.files import output_file, refuse_taken
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from mnist_lab.data.inputs import Images
+    from mnist_lab.data.inputs import Images, Pages
     from mnist_lab.runs.likeness import Remedies
     from mnist_lab.runs.trained import Trained
 
@@ -35,6 +33,8 @@ def predict(
     transpose: bool | None = None,
     temperature: Positive = 1.0,
     confident: Share | None = None,
+    lines: bool = False,
+    boxes: str | None = None,
 ) -> int:
     """Write the table of predictions; how many there are.
 
@@ -50,6 +50,9 @@ def predict(
             `evaluate calibrate=true` finds it.
         confident: the least confidence of a prediction. Where it is less, the prediction is `?`,
             and the likeliest class stands in a column `guess`.
+        lines: whether pictures are pages with lines of digits: the table has a row a digit then,
+            with its line, its place there and its box (left, top, width, height, in pixels).
+        boxes: a folder for these pages with a frame around each digit.
 
     Raises:
         LabError: a file or a setting that cannot be used; there is no output then. Unreadable
@@ -59,8 +62,12 @@ def predict(
     refuse_taken(target, overwrite)
     if confident is not None and format == "kaggle":
         raise LabError(f"confident={confident}: a submission has a label for every image")
+    if lines and format == "kaggle":
+        raise LabError("lines=true: a submission has a label for every picture, not for its digits")
+    if boxes is not None and not lines:
+        raise LabError(f"boxes={boxes}: digits are framed with lines=true alone")
 
-    from mnist_lab.data.inputs import open_images
+    from mnist_lab.data.inputs import Images, open_images, open_pages
     from mnist_lab.runs import trained
     from mnist_lab.runs.likeness import Remedies
 
@@ -71,28 +78,28 @@ def predict(
             "reads grey ones"
         )
     remedies = Remedies(invert, transpose, scale)
-    images = open_images(Path(input), batch_size, classes=len(network.classes), scale=scale)
+    images: Images | Pages = (
+        open_pages(Path(input))
+        if lines
+        else open_images(Path(input), batch_size, classes=len(network.classes), scale=scale)
+    )
     if images.names is not None and remedies != Remedies():
         raise LabError(
             "invert, scale and transpose are for tables and IDX files; pictures are brought into "
             "form by themselves"
         )
-    if images.understood:
-        print(f"{input} is read thus: {'; '.join(images.understood)}")
     if images.others:
         names = first_few([path.name for path in images.others])
         print(f"Left alone, being no pictures: {names}", file=sys.stderr)
-    written = _write(
-        target, images, network, remedies, format, f"input={input}", temperature, confident
-    )
-    count = written.total
-    if images.names is not None and images.total == 1:
-        confidence, guess = written.last[0].max(0)
-        name = network.classes[int(guess)]
-        unsure = "?, at best " if written.unsure else ""
-        print(f"{images.names[0]}: {unsure}{name}, with a confidence of {confidence:.3f}")
-    unsure = "" if confident is None else f", {written.unsure} of them ?"
-    print(f"{count} prediction{'s' * (count != 1)}{unsure}: {target}")
+    if isinstance(images, Images):
+        count = _label(target, images, network, remedies, format, input, temperature, confident)
+    else:
+        from mnist_lab.runs.pages import label_pages
+
+        drawn = None if boxes is None else Path(boxes)
+        count = label_pages(
+            target, images, network, batch_size, temperature, confident, drawn, overwrite
+        )
     for fault in images.refused:
         print(fault, file=sys.stderr)
     if images.refused:
@@ -100,30 +107,25 @@ def predict(
     return count
 
 
-class _Written(NamedTuple):
-    """How many predictions a table has got, how many of them are unsure, the last probabilities."""
-
-    total: int
-    unsure: int
-    last: "Tensor"
-
-
-def _write(
+def _label(
     target: Path,
     images: "Images",
     network: "Trained",
     remedies: "Remedies",
     format: str,
-    what: str,
+    input: str,
     temperature: float,
     confident: float | None,
-) -> _Written:
+) -> int:
+    """Write the table, and say what is in it; how many predictions there are."""
     import torch
     from tqdm import tqdm
 
     from mnist_lab.data.inputs import image_ids
     from mnist_lab.runs import predictions
 
+    if images.understood:
+        print(f"{input} is read thus: {'; '.join(images.understood)}")
     model, classes, names = network.model, network.classes, images.names
     numbers = image_ids(names or [])
     count = unsure = 0
@@ -135,7 +137,7 @@ def _write(
         for indices, pixels in images.batches:
             batch, places = remedies(pixels), indices.tolist()
             if not count and names is None:
-                oddity = remedies.examine(batch, network, what)
+                oddity = remedies.examine(batch, network, f"input={input}")
                 if oddity is not None:
                     print(oddity, file=sys.stderr)
             probabilities = (model(batch.to(model.device)) / temperature).softmax(1).cpu()
@@ -156,4 +158,11 @@ def _write(
             bar.update(len(batch))
         if not count:
             raise LabError(f"none of {images.total} readable: {images.refused[0]}")
-    return _Written(count, unsure, probabilities)
+    if names is not None and images.total == 1:
+        confidence, guess = probabilities[0].max(0)
+        doubt = "?, at best " if unsure else ""
+        likeliest = classes[int(guess)]
+        print(f"{names[0]}: {doubt}{likeliest}, with a confidence of {confidence:.3f}")
+    among = "" if confident is None else f", {unsure} of them ?"
+    print(f"{count} prediction{'s' * (count != 1)}{among}: {target}")
+    return count

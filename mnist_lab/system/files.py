@@ -52,8 +52,11 @@ def whole(path: Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
         os.close(folder)
 
 
-def refuse_taken(target: Path, overwrite: bool) -> None:
+def refuse_taken(target: Path, overwrite: bool, setting: str = "output") -> None:
     """Nothing but a file is ever replaced by what a command writes, and that where it may be.
+
+    Args:
+        setting: by which the user named it, or the folder that it lies in.
 
     Raises:
         LabError: there is something, and it may not.
@@ -62,12 +65,15 @@ def refuse_taken(target: Path, overwrite: bool) -> None:
         remedy = "exists; overwrite=true replaces it"
         if not target.is_file():  # a pipe or device would be replaced, too
             remedy = f"is {'a folder' if target.is_dir() else 'no file that could be replaced'}"
-        raise LabError(f"output={target}: {remedy}")
+        raise LabError(f"{setting}={target}: {remedy}")
 
 
 @contextlib.contextmanager
-def output_file(target: Path) -> Iterator[IO[bytes]]:
+def output_file(target: Path, setting: str = "output") -> Iterator[IO[bytes]]:
     """`whole`, for bytes that a command writes; a link to another place stays one.
+
+    Args:
+        setting: by which the user named it, or the folder that it lies in.
 
     Raises:
         LabError: it cannot be written.
@@ -76,7 +82,7 @@ def output_file(target: Path) -> Iterator[IO[bytes]]:
         with whole(Path(os.path.realpath(target)), "wb") as file:
             yield file
     except OSError as error:
-        raise LabError(f"output={target}: cannot be written: {error}") from error
+        raise LabError(f"{setting}={target}: cannot be written: {error}") from error
 
 
 _SPLIT = re.compile(

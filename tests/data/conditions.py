@@ -36,8 +36,10 @@ def _unfocused(scene: Scene, random: Random) -> None:
     scene.blur = random.uniform(0.01, 0.025) * (scene.box[2] - scene.box[0])
 
 
-def _lines(scene: Scene, random: Random, angle: float, spacing: float, first: float = 0) -> None:
-    width = random.uniform(0.8, 2.5) * min(scene.shape) / 500
+def paint_lines(
+    scene: Scene, random: Random, angle: float, spacing: float, first: float, width: float
+) -> None:
+    """Lines all over the page, of one of a few colours; `width` is half of theirs."""
     distance = (scene.along(angle) + first) % spacing
     off = np.minimum(distance, spacing - distance)
     colours = [(0.55, 0.7, 0.9), (0.6, 0.6, 0.62), (0.35, 0.45, 0.75), (0.3, 0.3, 0.3)]
@@ -47,15 +49,20 @@ def _lines(scene: Scene, random: Random, angle: float, spacing: float, first: fl
 
 def _ruled(scene: Scene, random: Random) -> None:
     spacing = min(scene.shape) * random.uniform(0.06, 0.2)
-    _lines(scene, random, random.uniform(-0.07, 0.07), spacing, random.uniform(0, spacing))
+    angle, first = random.uniform(-0.07, 0.07), random.uniform(0, spacing)
+    paint_lines(scene, random, angle, spacing, first, _width(scene, random))
+
+
+def _width(scene: Scene, random: Random) -> float:
+    return random.uniform(0.8, 2.5) * min(scene.shape) / 500
 
 
 def _squared(scene: Scene, random: Random) -> None:
     spacing, angle = min(scene.shape) * random.uniform(0.05, 0.16), random.uniform(-0.06, 0.06)
     state = random.get_state()
-    _lines(scene, random, angle, spacing)
+    paint_lines(scene, random, angle, spacing, 0, _width(scene, random))
     random.set_state(state)  # the same pen
-    _lines(scene, random, angle + np.pi / 2, spacing)
+    paint_lines(scene, random, angle + np.pi / 2, spacing, 0, _width(scene, random))
 
 
 def _margin(scene: Scene, random: Random) -> None:

@@ -93,12 +93,18 @@ def page_with(
     cover = np.zeros((height, width), np.float32)
     part = cover[top : top + stroke.shape[0], left : left + stroke.shape[1]]
     part[...] = stroke
+    box = (top, left, top + part.shape[0], left + part.shape[1])
+    return scene_of(cover, box, random)
+
+
+def scene_of(cover: Array, box: tuple[int, int, int, int], random: Random) -> Scene:
+    """Some ink that covers some white paper, in a light and before a camera that are usual."""
+    height, width = cover.shape
     paper = np.full((height, width, 3), random.uniform(0.8, 0.95), np.float32)
     paper *= random.uniform(0.96, 1.0, 3)
     paper += ndimage.gaussian_filter(random.normal(0, 1, (height, width)), 3)[..., None] * 0.02
     inks = [(0.1, 0.1, 0.12), (0.12, 0.15, 0.5), (0.65, 0.1, 0.12), (0.25, 0.25, 0.27)]
     ink = np.array(inks[random.choice(4, p=[0.45, 0.3, 0.1, 0.15])], np.float32)
-    box = (top, left, top + part.shape[0], left + part.shape[1])
     scene = Scene(paper, cover, ink, box)
     scene.blur, scene.noise = random.uniform(0.4, 1.2), random.uniform(0.004, 0.02)
     scene.quality = random.randint(60, 95)
