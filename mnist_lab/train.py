@@ -16,7 +16,7 @@ from mnist_lab.cli import command, folders, sweeps
 from mnist_lab.cli.names import as_typed, register_resolvers
 from mnist_lab.runs import folder as run_folder
 from mnist_lab.settings import signatures
-from mnist_lab.settings.conf import CONF, to_plain
+from mnist_lab.settings.conf import CONF, to_plain, validate_on_fold
 from mnist_lab.system import processes
 from mnist_lab.system.log import console_for_warnings
 
@@ -67,7 +67,9 @@ def _run(cfg: DictConfig, gpu: int | None) -> tuple["Result", str]:
                 raise LabError(f"trust={cfg.trust}: should be a list, [PACKAGE]")
             plain = run_folder.continued(folder, folders.changes(cfg), tuple(cfg.trust))
         else:
-            notes = signatures.leave_out(cfg, as_typed(hydra_config.overrides.task))
+            typed = as_typed(hydra_config.overrides.task)
+            notes = signatures.leave_out(cfg, typed)
+            validate_on_fold(cfg, [text.lstrip("+").partition("=")[0] for text in typed])
             for key in OmegaConf.missing_keys(cfg):
                 raise LabError(f"{key}: a value is missing")
             plain = to_plain(cfg)

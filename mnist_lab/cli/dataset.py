@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mnist_lab import LabError
 from mnist_lab.settings import signatures
-from mnist_lab.settings.conf import make
+from mnist_lab.settings.conf import make, validate_on_fold
 from mnist_lab.settings.roles import Role, incidental, keys
 from mnist_lab.settings.signatures import ConfigError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mnist_lab.runs.trained import Trained
 
 _SPLIT = [key.removeprefix("data.") for key in keys(Role.SPLIT)]
+_OF_FOLDS = ("folds", "fold", "repeat")  # of which most checkpoints don't speak
 
 
 def dataset(
@@ -55,13 +56,15 @@ def dataset(
     cfg = compose(
         "evaluate",
         [
-            *(f"data.{key}={'null' if value is None else value}"
+            *(f"++data.{key}={'null' if value is None else value}"
               for key, value in (stored[0] if stored else {}).items()),
             *overrides,  # later ones win
             *([] if named else [f"data={name}"]),
         ],
     )  # fmt: skip
-    if not any(text.lstrip("+").startswith("data.root=") for text in overrides):
+    typed = [text.lstrip("+").partition("=")[0] for text in overrides]
+    validate_on_fold(cfg, typed)
+    if "data.root" not in typed:
         _use_root(cfg, [member.data["root"] for member in theirs
                         if member.data and member.data.get("root") is not None])  # fmt: skip
     for key in OmegaConf.missing_keys(cfg):  # with the whole key, which to_container doesn't say
@@ -129,7 +132,8 @@ def foreign_datasets(
 def _division(member: "Trained", split: str, validation: bool) -> dict[str, float | None]:
     """What a checkpoint says of how its data were divided, as settings of `data`."""
     assert member.data is not None
-    division = {key: member.data.get(key) for key in _SPLIT}
+    told = [key for key in _SPLIT if key not in _OF_FOLDS or key in member.data]
+    division = {key: member.data.get(key) for key in told}
     for key, value in division.items():
         if not isinstance(value, int | float | None):
             raise LabError(f"{member.path}: doesn't describe its split: {key}={value}")

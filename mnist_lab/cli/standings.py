@@ -3,17 +3,22 @@
 Imports nothing heavy.
 """
 
+import json
 import math
 import re
 import shlex
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from mnist_lab import LabError
+from mnist_lab.settings.identity import Repetition, repetition
 
 REASON = "failed.txt"
 """Why a job could not be run to its end, in its folder."""
+_OF_FOLD = re.compile(r"(?:^| )data\.fold=")
+_REPEATED = re.compile(r"(?:^| )(?:data\.fold|data\.repeat|seed)=\S+")
 _LISTED = 100  # finished jobs in the table; `compare` writes down all of them
 
 
@@ -27,6 +32,15 @@ class _Job(NamedTuple):
     epochs: str = "-"
     seconds: str = "-"
     state: str = ""
+
+
+class _Folds(NamedTuple):
+    """Finished jobs that differ in fold and seed alone: their row."""
+
+    name: str
+    folds: int
+    mean: float
+    interval: str
 
 
 def show(folder: Path, jobs: Mapping[str, str], monitor: str, mode: str) -> None:
@@ -63,10 +77,52 @@ def show(folder: Path, jobs: Mapping[str, str], monitor: str, mode: str) -> None
     if not console.is_terminal:
         console.width = 1000  # a row is a line, to be searched
     console.print(table)
-    if finished and jobs.get(rows[0].name):  # whose name may be too short to say it
+    over_folds = _over_folds(folder, [row.name for row in rows if not row.state], jobs, monitor)
+    if over_folds:
+        summary = Table(title=Text("Over folds"), title_justify="left")
+        for name in ("jobs", "folds", monitor, "95 %"):
+            summary.add_column(name, justify="left" if name == "jobs" else "right", overflow="fold")
+        over_folds.sort(key=lambda row: -row.mean if mode == "max" else row.mean)
+        for jobs_of, folds, mean, ends in over_folds:
+            summary.add_row(*map(Text, (jobs_of, str(folds), number(mean), ends)))
+        console.print(summary)
+    elif finished and jobs.get(rows[0].name):  # whose name may be too short to say it
         console.print(f"Best: {jobs[rows[0].name]}", markup=False, soft_wrap=True)
     command = f"python -m mnist_lab.compare {shlex.quote(f'runs={folder}')}"
     console.print(command, markup=False, soft_wrap=True)
+
+
+def _over_folds(
+    folder: Path, finished: Sequence[str], jobs: Mapping[str, str], monitor: str
+) -> list[_Folds]:
+    """Mean and interval over folds, in a sweep of them; a fold's seeds count as one, their mean.
+
+    Jobs of former calls, too, are among them.
+    """
+    if not any(_OF_FOLD.search(text) for text in jobs.values()):
+        return []
+    from mnist_lab.metrics.significance import t_interval
+    from mnist_lab.runs.folder import read_config
+    from mnist_lab.runs.result import Result
+
+    alike: dict[str, list[tuple[str, Repetition, float]]] = defaultdict(list)
+    for name in finished:
+        run, result = repetition(read_config(folder / name)), Result.read(folder / name)
+        value = None if result is None else result.metrics.get(monitor)
+        if run.folds is not None and value is not None:
+            alike[json.dumps(run.settings, sort_keys=True)].append((name, run, value))
+    rows = []
+    for members in alike.values():
+        values: dict[tuple[int, ...], list[float]] = defaultdict(list)
+        for _, run, value in members:
+            values[run.draw].append(value)
+        means = [sum(each) / len(each) for each in values.values()]
+        mean, interval = sum(means) / len(means), t_interval(means, run.folds)
+        ends = "-" if interval is None else " to ".join(map(number, interval))
+        first = members[0][0]
+        varied = next((jobs[name] for name, *_ in members if name in jobs), first)
+        rows.append(_Folds(_REPEATED.sub("", varied).strip() or "all", len(means), mean, ends))
+    return rows
 
 
 def loss_of(folder: Path) -> float:

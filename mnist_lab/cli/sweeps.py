@@ -46,6 +46,7 @@ register_resolvers()  # in a launcher's workers, which import this for the callb
 # ours has only the name, by which this command knows it once it has been asked for.
 _SEARCH = "hydra_plugins.mnist_lab.OptunaSweeper"
 RECORD = "sweep.json"
+_REPEATS = ("seed", "data.repeat")
 
 
 @dataclass
@@ -184,8 +185,8 @@ def _claim(folder: Path, settings: list[str]) -> None:
             before = json.loads(record.read_text(encoding="utf-8"))["settings"]
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise LabError(f"{record}: cannot be read: {error}") from error
-        # More seeds are more of the same, whether it had any of its own or not.
-        if {*before, "seed"} != {*settings, "seed"}:
+        # More seeds are more of the same, whether it had any of its own or not; so are other folds.
+        if {*before, *_REPEATS} != {*settings, *_REPEATS}:
             raise LabError(f"{folder}: is a sweep of {', '.join(map(str, before))}{other}")
     elif folder.is_dir() and set(folder.iterdir()) - set(left_behind(folder)):
         raise LabError(f"{folder}: holds something that is no sweep{other}")

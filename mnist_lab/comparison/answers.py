@@ -66,12 +66,12 @@ def comparisons(table: Table, compared: Sequence[Comparison]) -> Answer:
 
 def _alone(table: Table) -> str:
     (group,) = table.groups
-    interval = significance.t_interval(group.scores)
+    interval = group.interval
     score = level(group.scores.mean(), table.quantity)
     answer = f"{group.name}: {table.split}/{table.quantity} {score}"
     if interval is None:
-        return f"{answer}, of one seed: no interval"
-    return f"{answer} (95 % interval {span(interval, table.quantity)}, {len(group.runs)} seeds)"
+        return f"{answer}, of one {group.counted}: no interval"
+    return f"{answer} (95 % interval {span(interval, table.quantity)}, {group.n} {group.counted}s)"
 
 
 def _lead(table: Table, tests: int, hows: set[str]) -> str:
@@ -79,9 +79,10 @@ def _lead(table: Table, tests: int, hows: set[str]) -> str:
     place = ", first by validation," if table.ranked else ""
     clauses = [f"Against {table.groups[0].name}{place} in {table.split}/{table.quantity}"]
     holm = f" after Holm's correction for {tests} comparisons" if tests > 1 else ""
-    single = [str(n) for n, group in enumerate(table.groups, 1) if len(group.runs) == 1]
+    single = [str(place) for place, group in enumerate(table.groups, 1) if group.n == 1]
+    counted = table.groups[0].counted
     if len(single) == len(table.groups):
-        clauses.append("one seed each, so there are no intervals")
+        clauses.append(f"one {counted} each, so there are no intervals")
         if tests:
             clauses.append(f"p by McNemar's exact test on the images{holm}: of other seeds it says "
                         "nothing")  # fmt: skip
@@ -91,16 +92,16 @@ def _lead(table: Table, tests: int, hows: set[str]) -> str:
             clauses.append(f"in brackets 95 % intervals and p{holm}")
         if single:
             *most, last = single
-            seeds = f"{', '.join(most)} and {last}" if most else last
+            places = f"{', '.join(most)} and {last}" if most else last
             there = "" if "1" in single else " there"
-            clauses.append(f"one seed alone of {seeds}, so there is no interval{there}")
+            clauses.append(f"one {counted} alone of {places}, so there is no interval{there}")
     return "; ".join(clauses) + ":"
 
 
 def _how(pair: Comparison) -> str:
     if pair.difference.paired:
-        return f"paired over {pair.difference.n} seeds"
-    return f"Welch's test, {len(pair.first.runs)} and {len(pair.other.runs)} seeds"
+        return f"paired over {pair.difference.n} {pair.first.counted}s"
+    return f"Welch's test, {pair.first.n} and {pair.other.n} {pair.first.counted}s"
 
 
 def _ends(difference: Difference) -> Interval:
@@ -133,9 +134,9 @@ def _sentence(table: Table, pair: Comparison) -> str:
     support = f"95 % interval {span(_ends(difference), quantity)}, {how}, {chance(p)}"
     if p < LEVEL:
         return f"{winner} beats {loser} by {gap} ({support})"
-    seeds = how.removeprefix("paired over ").removeprefix("Welch's test, ")
+    counted = how.removeprefix("paired over ").removeprefix("Welch's test, ")
     return (
-        f"{winner} and {loser}: no difference that {seeds} can show (the smallest they could: "
+        f"{winner} and {loser}: no difference that {counted} can show (the smallest they could: "
         f"{amount(smallest, quantity)}; found: {gap}, {support})"
     )
 
@@ -148,7 +149,7 @@ def _line(table: Table, pair: Comparison, one_level: float, with_how: bool) -> s
     line = f"{_against(table, pair.other)}: {'level' if difference.mean == 0 else gap}"
     smallest = difference.smallest(one_level)
     if smallest is None or p is None:
-        if min(len(pair.first.runs), len(pair.other.runs)) > 1:
+        if min(pair.first.n, pair.other.n) > 1:
             line += f"; {_untested(pair)}"
         if isinstance(pair.alone, tuple) and p is not None:
             first, other = pair.alone
@@ -174,12 +175,13 @@ def _not_by_image(pair: Comparison) -> str:
 
 
 def _untested(pair: Comparison) -> str:
-    single = [group.name for group in (pair.first, pair.other) if len(group.runs) == 1]
+    single = [group.name for group in (pair.first, pair.other) if group.n == 1]
+    counted = pair.first.counted
     if len(single) == 2:
-        return "no interval: one seed each"
+        return f"no interval: one {counted} each"
     if single:
-        return f"no interval: one seed alone of {single[0]}"
-    return f"no interval: {pair.difference.n} seeds without any spread"
+        return f"no interval: one {counted} alone of {single[0]}"
+    return f"no interval: {pair.difference.n} {counted}s without any spread"
 
 
 def _against(table: Table, other: Group) -> str:
@@ -191,12 +193,12 @@ def _against(table: Table, other: Group) -> str:
 def classes(groups: Sequence[Group]) -> Answer:
     """Which class each group recognises best and which worst, and whether that is chance.
 
-    Groups of which no run was tested are left out.
+    Groups of which no run was tested are left out, and folds, which are not compared by the test.
     """
     several = len(groups) > 1
     lines, sizes, pairs = [], set(), 0
     for number, group in enumerate(groups, 1):
-        runs = [run for run in group.runs if run.test is not None]
+        runs = [run for run in group.runs if run.test is not None and run.folds is None]
         if runs:
             known, text = _extremes(runs)
             sizes.add(len(runs))

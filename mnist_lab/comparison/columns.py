@@ -1,14 +1,13 @@
 """The columns of `compare.csv`, and the tables to read that are made of the same numbers."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mnist_lab.comparison.answers import amount, chance, is_fraction, span
 from mnist_lab.comparison.differences import Effect
-from mnist_lab.comparison.groups import Table
+from mnist_lab.comparison.groups import Group, Table
 from mnist_lab.comparison.varied import printable
 from mnist_lab.metrics import significance
 from mnist_lab.metrics.significance import Interval
@@ -42,11 +41,11 @@ def columns(tables: Sequence[Table]) -> list[dict[str, object]]:
                 "group": group.name,
                 **keys,
                 **{setting.key: value for setting, value in values},
-                "n": len(group.runs),
-                "left out": group.asked - len(group.runs),
+                "n": group.n,
+                "left out": group.asked - group.n,
                 "quantity": table.quantity,
-                **{f"val {name}": x for name, x in _spread(group.val, table.mode).items()},
-                **{f"test {name}": x for name, x in _spread(group.test, table.mode).items()},
+                **{f"val {name}": x for name, x in _spread(group, "val", table.mode).items()},
+                **{f"test {name}": x for name, x in _spread(group, "test", table.mode).items()},
                 "parameters": group.runs[0].parameters,
                 "seconds per epoch": group.seconds_per_epoch,
                 "seconds": sum(run.seconds for run in group.runs) / len(group.runs),
@@ -55,11 +54,15 @@ def columns(tables: Sequence[Table]) -> list[dict[str, object]]:
     return rows
 
 
-def _spread(values: NDArray[np.float64], mode: str) -> dict[str, float | None]:
+def _spread(group: Group, split: Literal["val", "test"], mode: str) -> dict[str, float | None]:
+    """Of folds that are compared by validation, there is no interval of the test."""
+    values = group.val if split == "val" else group.test
     names = ("mean", "deviation", "low", "high", "best", "worst")
     if not np.isfinite(values).all():
         return dict.fromkeys(names)
-    low, high = significance.t_interval(values) or (None, None)
+    known = split == group.split or group.folds is None
+    interval = significance.t_interval(values, group.folds) if known else None
+    low, high = interval or (None, None)
     deviation = float(values.std(ddof=1)) if len(values) > 1 else None
     extremes = sorted(map(float, (values.min(), values.max())), reverse=mode == "max")
     return dict(zip(names, (float(values.mean()), deviation, low, high, *extremes), strict=True))
@@ -73,15 +76,14 @@ def leaderboard(table: Table) -> Grid:
     header = ("#", "group", "n", *named, "best", "worst", "parameters", "s/epoch")
     rows: list[tuple[str, ...]] = []
     for rank, group in enumerate(table.groups[:MAX_LISTED], 1):
-        n = len(group.runs)
-        spread = _spread(group.scores, table.mode)
+        spread = _spread(group, table.split, table.mode)
         rows.append(
             (
                 str(rank) if table.ranked else "-",
                 group.name,
-                str(n) if n == group.asked else f"{n} of {group.asked}",
-                *_cells(_spread(group.val, table.mode), quantity),
-                *_cells(_spread(group.test, table.mode), quantity),
+                str(group.n) if group.n == group.asked else f"{group.n} of {group.asked}",
+                *_cells(_spread(group, "val", table.mode), quantity),
+                *_cells(_spread(group, "test", table.mode), quantity),
                 _bare(spread["best"], quantity),
                 _bare(spread["worst"], quantity),
                 f"{group.runs[0].parameters:,}",
@@ -95,9 +97,9 @@ def leaderboard(table: Table) -> Grid:
 
 def _cells(spread: dict[str, float | None], quantity: str) -> tuple[str, str]:
     mean, low, high = _bare(spread["mean"], quantity), spread["low"], spread["high"]
-    if low is None or high is None:
-        return mean, "-"
-    return f"{mean} ± {_bare(spread['deviation'], quantity)}", span(Interval(low, high), quantity)
+    if spread["deviation"] is not None:
+        mean = f"{mean} ± {_bare(spread['deviation'], quantity)}"
+    return mean, "-" if low is None or high is None else span(Interval(low, high), quantity)
 
 
 def _bare(value: float | None, quantity: str) -> str:

@@ -1,4 +1,4 @@
-"""By how much a table's groups differ: over seeds or, of single runs, over test images."""
+"""By how much a table's groups differ: over seeds or folds or, of single runs, over images."""
 
 import csv
 from collections import defaultdict
@@ -18,7 +18,7 @@ from mnist_lab.runs.predictions import columns
 
 MAX_PREDICTION_BYTES = 1 << 28
 MAX_BY_IMAGE = 20  # single runs whose predictions are read
-MIN_OVERLAP = 0.5  # of the seeds of the larger group, to compare seed by seed
+MIN_OVERLAP = 0.5  # of the seeds or folds of the larger group, to compare one by one
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Comparison:
     Attributes:
         difference: of their scores, the first one's minus the other's.
         alone: how many test images the first group's only run got right and the other's wrong, and
-            the reverse; why that isn't known; None where groups are compared over seeds.
-        p: of the test over seeds or images, after Holm's correction for all comparisons of the
+            the reverse; why that isn't known; None where groups are compared over seeds or folds.
+        p: of the test over these, or images, after Holm's correction for all comparisons of the
             table; None where nothing can be tested.
     """
 
@@ -57,15 +57,15 @@ class Effect(NamedTuple):
 def compare(table: Table) -> list[Comparison]:
     """Each group against the first, which validation chose.
 
-    Groups are compared seed by seed where at least half of their seeds match, else by Welch's
-    test. Single runs are compared image by image, by McNemar's exact test on their
+    Groups are compared seed by seed, or fold by fold, where at least half of them match, else by
+    Welch's test. Single runs are compared image by image, by McNemar's exact test on their
     `predictions.csv`, where there are no more than 20.
     """
     first, *others = table.groups
     differences = [difference(first, other) for other in others]
     p = [each.p for each in differences]
     alone: list[tuple[int, int] | str | None] = [None] * len(others)
-    single = all(len(group.runs) == 1 for group in table.groups)
+    single = all(group.n == 1 for group in table.groups)
     plain = not table.quantity.startswith("corruption_error")  # of other images than the file's
     if table.split == "test" and plain and single and len(table.groups) <= MAX_BY_IMAGE:
         alone = [*_alone([group.runs[0] for group in table.groups])]
@@ -75,15 +75,19 @@ def compare(table: Table) -> list[Comparison]:
 
 
 def difference(first: Group, second: Group) -> Difference:
-    """Of two groups' scores: paired where at least half of their seeds match, else Welch's."""
-    common = set(first.seeds) & set(second.seeds)
-    if len(common) < max(2, MIN_OVERLAP * max(len(first.runs), len(second.runs))):
-        return significance.welch(first.scores, second.scores)
-    return significance.paired(_of_seeds(first, common), _of_seeds(second, common))
+    """Of two groups' scores: paired where at least half of what they count matches, else Welch's.
+
+    Folds that don't match share images with each other, too. Taken for independent, as Welch's
+    samples are, they make the difference look less certain than it is.
+    """
+    common = set(first.draws) & set(second.draws)
+    if len(common) < max(2, MIN_OVERLAP * max(first.n, second.n)):
+        return significance.welch(first.scores, second.scores, first.folds)
+    return significance.paired(_of(first, common), _of(second, common), first.folds)
 
 
-def _of_seeds(group: Group, seeds: set[int]) -> NDArray[np.float64]:
-    return group.scores[np.isin(group.seeds, list(seeds))]
+def _of(group: Group, draws: set[tuple[int, ...]]) -> NDArray[np.float64]:
+    return group.scores[[draw in draws for draw in group.draws]]
 
 
 def _alone(runs: Sequence[Run]) -> list[tuple[int, int] | str]:
@@ -124,8 +128,8 @@ def _predictions(run: Run) -> tuple[NDArray[np.int64], NDArray[np.int64]] | str:
 def effects(table: Table) -> list[Effect]:
     """For each setting, the first group's value against every other, all else being equal.
 
-    Differences of groups that differ in this setting alone are averaged: seed by seed where at
-    least half of the seeds match in all of them, else group by group.
+    Differences of groups that differ in this setting alone are averaged: seed by seed, or fold by
+    fold, where at least half of them match in all of them, else group by group.
     """
     uncorrected: list[Effect] = []
     for place, setting in enumerate(table.settings):
@@ -153,11 +157,10 @@ def effects(table: Table) -> list[Effect]:
 
 def _average(pairs: Sequence[tuple[Group, Group]]) -> Difference:
     groups = [group for pair in pairs for group in pair]
-    common = set.intersection(*(set(group.seeds) for group in groups))
-    if len(common) < max(2, MIN_OVERLAP * max(len(group.runs) for group in groups)):
+    common = set.intersection(*(set(group.draws) for group in groups))
+    if len(common) < max(2, MIN_OVERLAP * max(group.n for group in groups)):
         return significance.average([difference(*pair) for pair in pairs])
     first, second = (
-        np.mean([_of_seeds(group, common) for group in side], axis=0)
-        for side in zip(*pairs, strict=True)
+        np.mean([_of(group, common) for group in side], axis=0) for side in zip(*pairs, strict=True)
     )
-    return significance.paired(first, second)
+    return significance.paired(first, second, groups[0].folds)

@@ -5,6 +5,7 @@ import io
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ DPI = 150
 _SEPARATOR = " \u00b7 "
 
 History = NDArray[np.float64] | None
-"""A group's metric by epoch `(runs, epochs)`, NaN beyond a run's end; None where none is known."""
+"""A group's metric by epoch `(n, epochs)`, NaN beyond a run's end; None where none is known."""
 
 
 class Picture(NamedTuple):
@@ -55,20 +56,21 @@ def draw(table: Table) -> tuple[list[Picture], list[str]]:
 
 
 def _history(group: Group, metric: str, missing: list[str]) -> History:
-    rows = []
+    rows = {}
     for run in group.runs:
         try:
-            rows.append(_by_epoch(run, metric))
+            rows[run.folder] = _by_epoch(run, metric)
         except KeyError:
             missing.append(f"Not among the curves: {run.folder / 'metrics.csv'}: has no {metric}.")
         except (OSError, ValueError, TypeError, csv.Error) as error:
             missing.append(f"Not among the curves: {run.folder / 'metrics.csv'}: {error}.")
     if not rows:
         return None
-    history = np.full((len(rows), max(map(len, rows))), math.nan)
-    for cells, row in zip(history, rows, strict=True):
+    history = np.full((len(rows), max(map(len, rows.values()))), math.nan)
+    for cells, row in zip(history, rows.values(), strict=True):
         cells[: len(row)] = row
-    return history
+    read = replace(group, runs=tuple(run for run in group.runs if run.folder in rows))
+    return read.by_draw(history)
 
 
 def _by_epoch(run: Run, metric: str) -> list[float]:
@@ -87,15 +89,18 @@ def drawings(
 ) -> Iterator[tuple[str, str, Callable[..., Figure]]]:
     """Name and caption of each figure, and what draws it for a width in inches."""
     groups = shown(table)
+    counted = f"{table.groups[0].counted}s"
+    runs = "runs" if counted == "seeds" else counted
     yield (
         "groups",
-        f"{groups.label}: single runs, mean, 95 % interval over seeds",
+        f"{groups.label}: single {runs}, mean, 95 % interval over {counted}",
         partial(panels.groups, groups),
     )
     if len(table.settings) > 1:
         yield (
             "settings",
-            "by setting: single runs and means; lines join groups that differ in this number alone",
+            f"by setting: single {runs} and means; lines join groups that differ in this number "
+            "alone",
             partial(panels.settings, groups, _panels(table)),
         )
     if any(history is not None for history in histories):
@@ -103,11 +108,11 @@ def drawings(
         scale, unit = _unit(table)
         scaled = [None if history is None else scale * history for history in histories]
         bands = [None if history is None or len(history) < 2 else
-                 np.array([t_interval(epoch) for epoch in history.T], dtype=float).T
-                 for history in scaled]  # fmt: skip
+                 np.array([t_interval(epoch, group.folds) for epoch in history.T], dtype=float).T
+                 for group, history in zip(table.shown, scaled, strict=True)]  # fmt: skip
         yield (
             "curves",
-            f"{metric} by epoch: mean and 95 % interval over seeds",
+            f"{metric} by epoch: mean and 95 % interval over {counted}",
             partial(panels.curves, groups, scaled, bands, metric + unit),
         )
     seconds = [float(np.mean([run.seconds for run in group.runs])) for group in table.shown]
@@ -142,7 +147,9 @@ def shown(table: Table) -> Shown:
     return Shown(
         names,
         values,
-        intervals=[t_interval(runs) for runs in values],
+        intervals=[
+            t_interval(each, group.folds) for each, group in zip(values, table.shown, strict=True)
+        ],
         label=f"{'test' if table.split == 'test' else 'validation'} {table.quantity}{unit}",
         title=title,
         # In legends groups stand by their values, not by rank.

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from mnist_lab import LabError
 from mnist_lab.runs import folder
 from mnist_lab.runs.result import Result
-from mnist_lab.settings.identity import influential
+from mnist_lab.settings.identity import Repetition, repetition
 from mnist_lab.settings.roles import MODES, Role, keys
 
 COMPARABLE = [tuple(key.split(".")) for key in keys(Role.DATA)]
@@ -30,7 +30,9 @@ class Run:
     """One finished run.
 
     Attributes:
-        setup: everything that influences its result but the seed, as JSON.
+        folds, draw: how many folds its data have, and what tells it from those that count beside
+            it in its group: its fold, else its seed (see `Repetition`).
+        setup: everything that influences its result but seed and fold, as JSON.
         comparable: what it was validated and tested on, as JSON.
         quantity: what its `monitor` is about: `accuracy` for `val/accuracy`.
         val: of the best epoch; None where nothing was kept for validation.
@@ -41,6 +43,8 @@ class Run:
 
     folder: Path
     seed: int
+    folds: int | None
+    draw: tuple[int, ...]
     setup: str
     comparable: str
     dataset: str
@@ -60,11 +64,12 @@ class Run:
 
 
 class LeftOut(NamedTuple):
-    """A run that counts nowhere, and why; its setup, where that could be read."""
+    """A run that counts nowhere, and why; its setup and draw, where these could be read."""
 
     folder: Path
     reason: str
     setup: str | None = None
+    draw: tuple[int, ...] | None = None
 
 
 def find(runs: Sequence[str]) -> list[Path]:
@@ -109,9 +114,9 @@ def read(folders: Iterable[Path], metric: str | None = None) -> tuple[list[Run],
     left_out: list[LeftOut] = []
     for run in (_read(path, metric) for path in folders):
         runs.append(run) if isinstance(run, Run) else left_out.append(run)
-    first: dict[tuple[str, str, int], Path] = {}
+    first: dict[tuple[object, ...], Path] = {}
     for run in sorted(runs, key=lambda run: run.test is None):  # of two, one that was tested
-        same = first.setdefault((run.comparable, run.setup, run.seed), run.folder)
+        same = first.setdefault((run.comparable, run.setup, run.seed, run.draw), run.folder)
         if same != run.folder:  # it would make the spread look smaller than it is
             left_out.append(LeftOut(run.folder, f"has the settings and the seed of {same}"))
     kept = set(first.values())
@@ -119,7 +124,7 @@ def read(folders: Iterable[Path], metric: str | None = None) -> tuple[list[Run],
 
 
 def _read(path: Path, metric: str | None) -> Run | LeftOut:
-    setup = None
+    setup, draw = None, None
     try:
         if not (path / "config.yaml").exists() and (result := Result.read(path)):
             reason = "its settings are not known (no config.yaml)"
@@ -127,31 +132,20 @@ def _read(path: Path, metric: str | None) -> Run | LeftOut:
             whose = f"{result.model} on {result.dataset}, test/accuracy {test}"
             return LeftOut(path, f"{reason}: {whose}")
         plain = folder.read_config(path)
-        seed, setup, comparable = _split(plain)
+        known = repetition(plain)
+        setup, draw = sys.intern(json.dumps(known.settings, sort_keys=True)), known.draw
         result = Result.read(path)
         if result is None:
-            return LeftOut(path, "unfinished: there is no result.json", setup)
+            return LeftOut(path, "unfinished: there is no result.json", setup, draw)
         if result.status == "diverged":
-            return LeftOut(path, f"diverged: {result.reason}", setup)
+            return LeftOut(path, f"diverged: {result.reason}", setup, draw)
         values = (result.metrics.get(f"{split}/{metric}") for split in ("val", "test"))
         if metric is not None and all(value is None for value in values):
-            return LeftOut(path, f"was not measured by {metric}", setup)
-        return _run(path, plain, result, metric, seed, setup, comparable)
+            return LeftOut(path, f"was not measured by {metric}", setup, draw)
+        return _run(path, plain, result, metric, known, setup)
     except (LabError, OSError) as error:
         reason = f"damaged: {error}".replace(f"{path}: ", "").replace(f"{path}/", "")
-        return LeftOut(path, reason, setup)
-
-
-def _split(plain: dict[str, Any]) -> tuple[int, str, str]:
-    """Seed, setup and what was tested on; the data's seed follows the run's unless it was set."""
-    settings = influential(plain)
-    seed = settings.pop("seed", None)
-    if type(seed) is not int or not 0 <= seed < 2**32:
-        raise LabError(f"config.yaml: seed={seed}: not a seed")
-    if settings["data"].get("seed") == seed:
-        del settings["data"]["seed"]
-    tested = [settings[group].get(key) for group, key in COMPARABLE]
-    return seed, sys.intern(json.dumps(settings, sort_keys=True)), sys.intern(json.dumps(tested))
+        return LeftOut(path, reason, setup, draw)
 
 
 def _run(
@@ -159,9 +153,8 @@ def _run(
     plain: dict[str, Any],
     result: Result,
     metric: str | None,
-    seed: int,
+    known: Repetition,
     setup: str,
-    comparable: str,
 ) -> Run:
     quantity = metric or str(plain.get("monitor")).removeprefix("val/")
     if metric is None and f"val/{quantity}" not in result.metrics:
@@ -186,11 +179,14 @@ def _run(
     if not all(math.isfinite(x) and abs(x) < _MAX for x in (test or 0.0, seconds, val or 0.0)):
         raise LabError(f"result.json: {quantity} or seconds.fit is no finite number")
     per_class = result.per_class or {}
+    tested = [known.settings[group].get(key) for group, key in COMPARABLE]
     return Run(
         folder=path,
-        seed=seed,
+        seed=known.seed,
+        folds=known.folds,
+        draw=known.draw,
         setup=setup,
-        comparable=comparable,
+        comparable=sys.intern(json.dumps(tested)),
         dataset=result.dataset,
         model=result.model,
         device=result.device,

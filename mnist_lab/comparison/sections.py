@@ -44,29 +44,9 @@ def _printable(answer: Answer) -> Answer:
 
 
 def notes(table: Table) -> Iterator[str]:
-    metric = table.quantity
-    better = "highest" if table.mode == "max" else "lowest"
-    if table.split == "val":
-        yield (
-            f"Ranked by the mean of val/{metric}, {better} first. Not all runs were tested, so "
-            f"answers are about val/{metric}, too; the best of many looks better than it is."
-        )
-    elif table.ranked:
-        yield (
-            f"Ranked by the mean of val/{metric}, {better} first. Answers are about "
-            f"test/{metric}: each group against the first, which validation chose."
-        )
-    else:
-        yield (
-            f"Without val/{metric} nothing is ranked (by test it would be chosen on test): groups "
-            f"stand in the order of their settings, and answers about test/{metric} compare each "
-            "with the first."
-        )
-    yield (
-        "n counts seeds. Intervals are Student's, 95 %, over seeds, each by itself; p-values are "
-        "corrected by Holm where there are several; the smallest difference is what would be "
-        "found 4 times in 5."
-    )
+    """What is to be known of the numbers of a table."""
+    yield _ranking(table)
+    yield _intervals(table)
     for setting in table.settings:
         along = [other.key for other in table.settings if other.leader == setting.key]
         if along:
@@ -77,3 +57,48 @@ def notes(table: Table) -> Iterator[str]:
             yield f"These runs are of different {what}s: {', '.join(names)}."
     if len(table.groups) > MAX_SHOWN:
         yield f"Figures and sentences show the first {MAX_SHOWN} groups."
+
+
+def _ranking(table: Table) -> str:
+    metric = table.quantity
+    better = "highest" if table.mode == "max" else "lowest"
+    if table.groups[0].folds is not None and table.split == "val":
+        return (
+            f"Ranked by the mean of val/{metric} over the folds that were held out, {better} "
+            "first; answers are about it, too. It is of a run's best epoch, which the same images "
+            "chose, and the best of many looks better than it is."
+        )
+    if table.split == "val":
+        return (
+            f"Ranked by the mean of val/{metric}, {better} first. Not all runs were tested, so "
+            f"answers are about val/{metric}, too; the best of many looks better than it is."
+        )
+    if table.ranked:
+        return (
+            f"Ranked by the mean of val/{metric}, {better} first. Answers are about "
+            f"test/{metric}: each group against the first, which validation chose."
+        )
+    return (
+        f"Without val/{metric} nothing is ranked (by test it would be chosen on test): groups "
+        f"stand in the order of their settings, and answers about test/{metric} compare each "
+        "with the first."
+    )
+
+
+def _intervals(table: Table) -> str:
+    folds = table.groups[0].folds
+    if folds is None:
+        counted = "n counts seeds. Intervals are Student's, 95 %, over seeds, each by itself"
+    else:
+        counted = (
+            "n counts folds; several seeds of one stand for it by their mean. Intervals are "
+            "Student's, 95 %, over folds, each by itself, with Nadeau and Bengio's correction: "
+            "folds share images that are trained on, so the variance of their mean is taken for "
+            f"1/n + 1/{folds - 1} of theirs"
+        )
+        if table.split == "val":
+            counted += ". Of the test, whose images are the same for all folds, there is none"
+    return (
+        f"{counted}; p-values are corrected by Holm where there are several; the smallest "
+        "difference is what would be found 4 times in 5."
+    )

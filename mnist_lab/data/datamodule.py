@@ -4,15 +4,16 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import lightning.pytorch as L
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from mnist_lab.data.base import DataError, Source, Split
 from mnist_lab.data.loader import TensorLoader
-from mnist_lab.data.split import count, stratified
+from mnist_lab.data.split import Division
 from mnist_lab.data.typical import Typical
 from mnist_lab.settings.ranges import Count, Ranged, Seed
 
@@ -25,7 +26,7 @@ class DataModule(Ranged, L.LightningDataModule):
 
     The source's test split stays the test split, and its validation split, if it has one, that of
     validation. Else this is cut from train by `split_seed`, stratified by label; it is the same for
-    every model and every run's seed.
+    every model and every run's seed. With `folds` it is one of so many parts of train.
 
     Args:
         source: where images come from.
@@ -33,8 +34,12 @@ class DataModule(Ranged, L.LightningDataModule):
         mirror: a URL or folder tried before the source's own addresses.
         batch_size: images per training step, over all processes together.
         eval_batch_size: the same for validation and test; results don't depend on it.
-        val_size: an int is a count, a float between 0 and 1 a fraction, 0 means no validation.
+        val_size: an int is a count, a float between 0 and 1 a fraction, 0 means no validation;
+            None goes with `folds`, and with them alone.
         train_size: how much of what is left to train on, likewise; None means all of it.
+        folds: into how many parts train is divided, stratified by label, for cross-validation.
+        fold: which of them is validated on, from 0.
+        repeat: other folds are drawn for each.
         augment: applied to each training batch on its device.
         device: where the images lie: `auto` is where the model is trained.
         seed: of the order of training batches.
@@ -47,9 +52,12 @@ class DataModule(Ranged, L.LightningDataModule):
         mirror: str | None = None,
         batch_size: Count = 64,
         eval_batch_size: Count = 500,
-        val_size: int | float = 5000,
+        val_size: int | float | None = 5000,
         train_size: int | float | None = None,
         split_seed: Seed = 0,
+        folds: Annotated[int, Ge(2)] | None = None,
+        fold: Annotated[int, Ge(0)] | None = None,
+        repeat: Seed = 0,
         augment: Transform | None = None,
         device: str = "auto",
         seed: Seed = 0,
@@ -63,6 +71,8 @@ class DataModule(Ranged, L.LightningDataModule):
         self.source, self.root, self.mirror = source, Path(root).expanduser(), mirror
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.val_size, self.train_size, self.split_seed = val_size, train_size, split_seed
+        self.folds, self.fold, self.repeat = folds, fold, repeat
+        self._division = Division(val_size, train_size, split_seed, folds, fold, repeat)
         self.augment, self.device, self.seed = augment, device, seed
         self.seconds = 0.0
         """Spent until the tensors were ready."""
@@ -73,7 +83,7 @@ class DataModule(Ranged, L.LightningDataModule):
         self._typical: Typical | None = None
         self._prepared = False
         if "train" in source.sizes:
-            self._counts(source.sizes["train"])
+            self._division.counts(source.sizes["train"])
 
     @property
     def classes(self) -> list[str]:
@@ -83,7 +93,7 @@ class DataModule(Ranged, L.LightningDataModule):
     @property
     def has_validation(self) -> bool:
         """Whether a part of train is kept for validation."""
-        return self.val_size != 0
+        return self._division.has_validation
 
     def prepare_data(self) -> None:
         """Fetch and verify the files, once."""
@@ -99,19 +109,17 @@ class DataModule(Ranged, L.LightningDataModule):
         if stage in ("fit", "validate") and "train" not in self._tensors:
             images, labels = self._read("train")
             own = self.source.validation(self.root)
-            if own is not None and not self.has_validation:
-                log.info("data.val_size=0: the validation split of %s is not used", self.root)
+            if own is not None and (reason := self._division.reason):
+                log.info("data.%s: the validation split of %s is not used", reason, self.root)
                 own = None
             if own is not None:
                 self._judge(*own)
             try:
-                val_count, train_count = self._counts(len(labels), own is not None)
+                val, train = self._division.of(labels, own is not None)
             except ValueError as error:  # of a source whose size is known only now
                 raise DataError(f"data.{error}") from None
-            val, rest = stratified(labels, val_count, self.split_seed)
-            kept, _ = stratified(labels[rest], train_count, self.split_seed)
             self._tensors["val"] = self._place(*(own or (images[val], labels[val])))
-            self._tensors["train"] = self._place(images[rest[kept]], labels[rest[kept]])
+            self._tensors["train"] = self._place(images[train], labels[train])
         if stage == "test" and "test" not in self._tensors:
             self._tensors["test"] = self._place(*self._read("test"))
         self.seconds += time.perf_counter() - start
@@ -164,15 +172,15 @@ class DataModule(Ranged, L.LightningDataModule):
             "name": self.source.name,
             "root": str(self.root.absolute()) if own else None,
             "classes": self.classes,
-            "val_size": self.val_size,
-            "train_size": self.train_size,
-            "split_seed": self.split_seed,
+            **self._division.described(),
             "test_size": self.source.test_size,
         }
 
     def __str__(self) -> str:
-        sizes = f"batch_size={self.batch_size}, val_size={self.val_size}"
-        return f"{type(self).__name__}({self.source.name}, {sizes}, train_size={self.train_size})"
+        settings = {"batch_size": self.batch_size, **self._division.described()}
+        del settings["split_seed"]
+        told = ", ".join(f"{key}={value}" for key, value in settings.items())
+        return f"{type(self).__name__}({self.source.name}, {told})"
 
     __repr__ = __str__
 
@@ -261,18 +269,6 @@ class DataModule(Ranged, L.LightningDataModule):
         except (RuntimeError, AssertionError) as error:  # torch's, of a device that isn't there
             reason = str(error).splitlines()[0]
             raise DataError(f"data.device={self.device}: cannot be used: {reason}") from error
-
-    def _counts(self, available: int, own_validation: bool = False) -> tuple[int, int]:
-        """How many images are cut off for validation, unless the source has it, and trained on."""
-        val = 0 if own_validation else count("val_size", self.val_size, available)
-        train = available - val
-        if train < 1:
-            raise ValueError(f"val_size={self.val_size} leaves nothing of {available} to train on")
-        if self.train_size is not None:
-            train = count("train_size", self.train_size, train)
-            if train < 1:
-                raise ValueError(f"train_size must be at least 1 image, not {self.train_size}")
-        return val, train
 
 
 @torch.no_grad()

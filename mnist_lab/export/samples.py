@@ -9,6 +9,7 @@ from mnist_lab import LabError
 from mnist_lab.data import DataModule
 from mnist_lab.export.handed import Handed
 from mnist_lab.settings.conf import make
+from mnist_lab.settings.roles import Role, keys
 from mnist_lab.settings.signatures import ConfigError
 
 _MISTAKES = 0.4  # of them at most; the rest shows what it gets right
@@ -57,7 +58,8 @@ def dataset(network: Handed) -> DataModule:
     """The network's own, as its checkpoint describes it."""
     without = "images=0 makes a page without test images"
     data = network.data or {}
-    settings = {key: data.get(key) for key in ("val_size", "train_size", "split_seed")}
+    division = [key.removeprefix("data.") for key in keys(Role.SPLIT)]
+    settings = {key: data[key] for key in division if key in data}
     settings |= {"root": data["root"]} if data.get("root") is not None else {}
     if data.get("test_size") is not None:
         settings["source"] = {"test_size": data["test_size"]}

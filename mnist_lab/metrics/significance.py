@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 LEVEL = 0.05
@@ -63,37 +63,51 @@ class Difference:
         return self.error * _noncentrality(self.freedom, level)
 
 
-def t_interval(values: ArrayLike) -> Interval | None:
-    """Student's interval of the mean of a normal sample; None for a single value."""
+def t_interval(values: ArrayLike, folds: int | None = None) -> Interval | None:
+    """Student's interval of the mean of a normal sample; None for a single value.
+
+    Args:
+        folds: into how many the images were divided, of which each value is one. What was trained
+            for them shares images, so the mean of J values has more than a J-th of their variance:
+            `1 / J + held out / trained on` of it (Nadeau and Bengio, Machine Learning 52, 2003).
+    """
     sample = np.asarray(values, dtype=float)
     n = len(sample)
     if n < 2:
         return None
-    half = _t_quantile(n - 1, LEVEL) * sample.std(ddof=1) / np.sqrt(n)
+    half = _t_quantile(n - 1, LEVEL) * np.sqrt(_variance_of_mean(sample, folds))
     return Interval(float(sample.mean() - half), float(sample.mean() + half))
 
 
-def paired(first: ArrayLike, second: ArrayLike) -> Difference:
-    """Student's comparison of paired samples `(n,)`."""
+def paired(first: ArrayLike, second: ArrayLike, folds: int | None = None) -> Difference:
+    """Student's comparison of paired samples `(n,)`; `folds` as of `t_interval`."""
     differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
     n = len(differences)
-    variance = differences.var(ddof=1) / n if n > 1 else 0.0
+    variance = _variance_of_mean(differences, folds) if n > 1 else 0.0
     error = _beyond_rounding(variance, first, second)
     return Difference(float(differences.mean()), n, True, error, n - 1)
 
 
-def welch(first: ArrayLike, second: ArrayLike) -> Difference:
-    """Welch's comparison of independent samples of unequal variance (Biometrika 34, 1947)."""
+def welch(first: ArrayLike, second: ArrayLike, folds: int | None = None) -> Difference:
+    """Welch's comparison of independent samples of unequal variance (Biometrika 34, 1947).
+
+    `folds` as of `t_interval`.
+    """
     samples = [np.asarray(sample, dtype=float) for sample in (first, second)]
     mean = float(samples[0].mean() - samples[1].mean())
     sizes = np.array([len(sample) for sample in samples])
     if sizes.min() < 2:
         return Difference(mean, int(sizes.min()), False, None, 0.0)
-    variances = np.array([sample.var(ddof=1) for sample in samples]) / sizes
+    variances = np.array([_variance_of_mean(sample, folds) for sample in samples])
     weight = (variances**2 / (sizes - 1)).sum()
     freedom = float(variances.sum() ** 2 / weight) if weight else 0.0
     error = _beyond_rounding(variances.sum(), *samples)
     return Difference(mean, int(sizes.min()), False, error, freedom)
+
+
+def _variance_of_mean(sample: NDArray[np.float64], folds: int | None) -> float:
+    shared = 0.0 if folds is None else 1 / (folds - 1)
+    return float(sample.var(ddof=1) * (1 / len(sample) + shared))
 
 
 def _beyond_rounding(variance: float, *samples: ArrayLike) -> float | None:

@@ -6,7 +6,7 @@ Imports nothing heavy: `--help`, `--cfg job` and a mistyped key answer before to
 import json
 import os
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,18 @@ CONF = str(packages.CONF)
 # Groups whose files describe an object that `make` builds, and all that describe one.
 MADE = ("data", "augment", "corrupt", "model", "optimizer", "scheduler", "distil", "attack")
 GROUPS = (*MADE, "trainer")
+
+
+def validate_on_fold(cfg: DictConfig, given: Collection[str]) -> None:
+    """Take away the `val_size` that a file has set, where the data is divided into folds.
+
+    Args:
+        given: the keys of what was set by hand; of these a `data.val_size` stays, and is refused.
+    """
+    data = cfg.get("data")
+    folds = OmegaConf.is_dict(data) and data.get("folds") is not None
+    if folds and "val_size" in data and "data.val_size" not in given:
+        data.val_size = None
 
 
 def to_plain(cfg: DictConfig) -> dict[str, Any]:
@@ -84,6 +96,7 @@ def make(name: str, **settings: Any) -> Any:
             objects[key] = value
         else:  # before it is resolved: others are computed from it
             OmegaConf.update(described, f"{group}.{key}", plain, merge=True, force_add=True)
+    validate_on_fold(described, [f"{group}.{key}" for key in settings])
     try:
         missing = OmegaConf.missing_keys(described)
     except InterpolationToMissingValueError as error:  # something is computed from it

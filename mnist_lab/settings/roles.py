@@ -80,6 +80,9 @@ ROLES: Mapping[str, Role] = {
     "data.train_size": METHOD | SPLIT | SHOWN,
     "data.val_size": METHOD | SPLIT | DATA | SHOWN,
     "data.split_seed": METHOD | SPLIT | DATA,
+    "data.folds": METHOD | SPLIT | DATA | SHOWN,
+    "data.fold": METHOD | SPLIT | SHOWN,  # by which runs are repeated, as by their seed
+    "data.repeat": METHOD | SPLIT | SHOWN,  # likewise
     "data.augment": METHOD,
     "data.seed": METHOD,
     "data.eval_batch_size": DEVICE,

@@ -86,6 +86,8 @@ def test_train_commands(arguments, lab_train, own_files, tmp_path, mnist_root, m
     arguments = arguments.replace("launcher=slurm", "launcher=joblib")  # Slurm: tests/scaling
     monkeypatch.setenv("MNIST_LAB_DATA", str(mnist_root))
     small = [] if "--cfg" in arguments else SMALL
+    if "data.folds=" in arguments:  # of which one is validated on
+        small = [each for each in small if "val_size" not in each]
     if "study=batch_norm" in arguments:
         small = [*small, "seed=0", "model.dropout=0"]
     if "search=" in arguments:
@@ -99,6 +101,7 @@ def test_train_commands(arguments, lab_train, own_files, tmp_path, mnist_root, m
     jobs = {
         "sweep=sizes": 6,
         "sweep=more": 6,
+        "sweep=folds": 5,
         "sweep=a ": 6,
         "sweep=array": 4,
         "study=": 3,

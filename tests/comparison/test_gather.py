@@ -42,8 +42,9 @@ def test_the_same_run_counts_once(write_run, below):
     write_run("b", seed=3)
     runs, left_out = gather.read(gather.find([str(below), f"{below}/*"]))
     assert [run.folder.name for run in runs] == ["a"]
-    ((folder, reason, _),) = left_out
-    assert (folder.name, reason) == ("b", f"has the settings and the seed of {below / 'a'}")
+    (lost,) = left_out
+    assert lost.folder.name == "b"
+    assert lost.reason == f"has the settings and the seed of {below / 'a'}"
     (table,) = arrange(runs, left_out)
     assert table.groups[0].asked == 1
 
@@ -73,7 +74,7 @@ def test_what_is_not_finished_or_not_whole_is_named_and_never_averaged_in(write_
     (write_run("large", seed=12) / "result.json").write_text(" " * (1 << 22) + "{}")
     runs, left_out = gather.read(gather.find([str(below)]))
     assert [run.folder.name for run in runs] == ["whole"]
-    reasons = {folder.name: reason for folder, reason, _ in left_out}
+    reasons = {lost.folder.name: lost.reason for lost in left_out}
     starts = {
         "unfinished": "unfinished: there is no result.json",
         "diverged": "diverged: loss is nan",

@@ -13,7 +13,7 @@ def test_runs_that_differ_in_seed_alone_are_a_group(write_run, read_table):
     table = read_table()
     assert [group.name for group in table.groups] == ["norm=after", "norm=none"]
     first = table.groups[0]
-    assert first.seeds == [0, 1, 2]
+    assert first.draws == [(0,), (1,), (2,)]
     assert first.val.tolist() == [0.8, 0.9, 0.7]
     assert first.test.tolist() == [0.4, 0.45, 0.35]
     assert (table.quantity, table.mode, table.ranked) == ("accuracy", "max", True)

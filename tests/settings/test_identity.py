@@ -69,6 +69,9 @@ def test_fingerprint_is_of_what_determines_the_result(tmp_path):
     assert len({plain, *attacks}) == 4
     for other in ("seed=1", "optimizer.lr=0.1", "trainer.max_epochs=3", "data.val_size=100"):
         assert hash_of(other) != plain, other
+    folds = [hash_of("data.folds=5", f"data.fold={fold}", f"data.repeat={repeat}")
+             for fold, repeat in ((0, 0), (1, 0), (0, 1))]  # fmt: skip
+    assert len({plain, *folds}) == 4
 
 
 def test_a_dataset_is_identified_by_what_its_source_says(tmp_path):

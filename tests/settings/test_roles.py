@@ -77,7 +77,9 @@ def test_settings_are_found_by_their_role():
     assert keys(Role.DATA, "trainer.") == [
         "trainer.limit_val_batches", "trainer.limit_test_batches", "trainer.overfit_batches",
     ]  # fmt: skip
-    assert set(keys(Role.SPLIT)) == {"data.val_size", "data.train_size", "data.split_seed"}
+    assert {key.removeprefix("data.") for key in keys(Role.SPLIT)} == {
+        "val_size", "train_size", "split_seed", "folds", "fold", "repeat",
+    }  # fmt: skip
 
 
 def test_what_conf_computes_from_a_changeable_setting_is_known():
