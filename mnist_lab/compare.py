@@ -1,6 +1,7 @@
 """The command `python -m mnist_lab.compare`: many runs, and what they say together."""
 
 import contextlib
+import shlex
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +53,7 @@ def _compare(runs: list[str], output: str | None, metric: str | None) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     from rich.console import Console
 
-    from mnist_lab.comparison import rendering
+    from mnist_lab.comparison import boards, rendering
     from mnist_lab.comparison.groups import arrange
     from mnist_lab.comparison.sections import Section
     from mnist_lab.comparison.varied import printable
@@ -65,8 +66,13 @@ def _compare(runs: list[str], output: str | None, metric: str | None) -> None:
     rendering.say(console, sections, left_out)
     with _written(folder):
         paths = rendering.write(folder, tables, sections, left_out)
+        groups = folder / "compare_tensorboard"
+        traced = boards.write(groups, tables, [section.curves for section in sections])
     where = f"\n{len(paths)} files in {printable(str(folder))}: compare.html shows all of them"
     console.print(where, markup=False, soft_wrap=True)
+    if traced:
+        dashboard = f"Curves of groups: tensorboard --logdir {shlex.quote(str(groups))}"
+        console.print(printable(dashboard), markup=False, soft_wrap=True)
 
 
 @contextlib.contextmanager

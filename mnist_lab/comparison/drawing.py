@@ -1,33 +1,25 @@
 """The figures of a table of runs, drawn."""
 
-import csv
 import io
-import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from mnist_lab.comparison import panels
 from mnist_lab.comparison.answers import is_fraction
-from mnist_lab.comparison.gather import Run
-from mnist_lab.comparison.groups import Group, Table
+from mnist_lab.comparison.groups import Table
+from mnist_lab.comparison.histories import Curve
 from mnist_lab.comparison.marks import Shown
 from mnist_lab.comparison.panels import Panel
 from mnist_lab.comparison.varied import Values, natural
 from mnist_lab.metrics.significance import t_interval
 
-MAX_HISTORY_BYTES = 1 << 26
 DPI = 150
 _SEPARATOR = " \u00b7 "
-
-History = NDArray[np.float64] | None
-"""A group's metric by epoch `(n, epochs)`, NaN beyond a run's end; None where none is known."""
 
 
 class Picture(NamedTuple):
@@ -39,53 +31,21 @@ class Picture(NamedTuple):
     narrow: bytes
 
 
-def draw(table: Table) -> tuple[list[Picture], list[str]]:
-    """The figures of a table's first groups; which runs' curves are missing, and why."""
-    metric = f"{'val' if table.ranked else 'train'}/{table.quantity}"
-    missing: list[str] = []
-    histories = [_history(group, metric, missing) for group in table.shown]
+def draw(table: Table, curves: Sequence[Curve | None]) -> list[Picture]:
+    """The figures of a table's first groups, with these curves of theirs."""
     pictures = []
-    for name, caption, drawn in drawings(table, histories):
+    for name, caption, drawn in drawings(table, curves):
         contents = []
         for width in (panels.WIDE, panels.NARROW):
             file = io.BytesIO()
             drawn(width=width).savefig(file, format="png", dpi=DPI)
             contents.append(file.getvalue())
         pictures.append(Picture(name, caption, *contents))
-    return pictures, missing
-
-
-def _history(group: Group, metric: str, missing: list[str]) -> History:
-    rows = {}
-    for run in group.runs:
-        try:
-            rows[run.folder] = _by_epoch(run, metric)
-        except KeyError:
-            missing.append(f"Not among the curves: {run.folder / 'metrics.csv'}: has no {metric}.")
-        except (OSError, ValueError, TypeError, csv.Error) as error:
-            missing.append(f"Not among the curves: {run.folder / 'metrics.csv'}: {error}.")
-    if not rows:
-        return None
-    history = np.full((len(rows), max(map(len, rows.values()))), math.nan)
-    for cells, row in zip(history, rows.values(), strict=True):
-        cells[: len(row)] = row
-    read = replace(group, runs=tuple(run for run in group.runs if run.folder in rows))
-    return read.by_draw(history)
-
-
-def _by_epoch(run: Run, metric: str) -> list[float]:
-    path = run.folder / "metrics.csv"
-    if path.stat().st_size > MAX_HISTORY_BYTES:
-        raise ValueError("larger than any history")
-    with open(path, newline="", encoding="utf-8") as file:
-        column = [row[metric] for row in csv.DictReader(file)]
-    if not column:
-        raise ValueError("holds no epochs")
-    return [float(cell) if cell else math.nan for cell in column]
+    return pictures
 
 
 def drawings(
-    table: Table, histories: Sequence[History]
+    table: Table, curves: Sequence[Curve | None]
 ) -> Iterator[tuple[str, str, Callable[..., Figure]]]:
     """Name and caption of each figure, and what draws it for a width in inches."""
     groups = shown(table)
@@ -103,13 +63,12 @@ def drawings(
             "alone",
             partial(panels.settings, groups, _panels(table)),
         )
-    if any(history is not None for history in histories):
+    if any(curve is not None for curve in curves):
         metric = f"{'validation' if table.ranked else 'training'} {table.quantity}"
         scale, unit = _unit(table)
-        scaled = [None if history is None else scale * history for history in histories]
-        bands = [None if history is None or len(history) < 2 else
-                 np.array([t_interval(epoch, group.folds) for epoch in history.T], dtype=float).T
-                 for group, history in zip(table.shown, scaled, strict=True)]  # fmt: skip
+        scaled = [None if curve is None else scale * curve.values for curve in curves]
+        bands = [None if curve is None or curve.band is None else scale * curve.band
+                 for curve in curves]  # fmt: skip
         yield (
             "curves",
             f"{metric} by epoch: mean and 95 % interval over {counted}",

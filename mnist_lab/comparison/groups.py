@@ -108,6 +108,11 @@ class Table:
     groups: tuple[Group, ...]
 
     @property
+    def traced(self) -> str:
+        """The metric whose curves are drawn."""
+        return f"{'val' if self.ranked else 'train'}/{self.quantity}"
+
+    @property
     def shown(self) -> tuple[Group, ...]:
         """The first groups, which figures and sentences are about."""
         return self.groups[:MAX_SHOWN]

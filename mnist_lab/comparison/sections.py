@@ -8,6 +8,7 @@ from mnist_lab.comparison.answers import Answer
 from mnist_lab.comparison.columns import Grid, effects, leaderboard
 from mnist_lab.comparison.drawing import Picture, draw
 from mnist_lab.comparison.groups import MAX_SHOWN, Table
+from mnist_lab.comparison.histories import Curve, curves
 from mnist_lab.comparison.varied import printable
 
 
@@ -21,21 +22,27 @@ class Section:
     grids: list[Grid]
     classes: Answer
     pictures: list[Picture]
+    curves: list[dict[str, Curve]]
+    """Of each group, by metric."""
 
     @classmethod
     def of(cls, table: Table) -> "Section":
-        """The statistics of a table of runs, in words, tables and figures."""
+        """The statistics of a table of runs, in words, tables, figures and curves."""
         grids = [leaderboard(table)]
         if len(table.settings) > 1:
             grids.append(effects(table, differences.effects(table)))
-        pictures, missing = draw(table)
+        read = [curves(group, table.traced) for group in table.groups]
+        by_group = [by_metric for by_metric, _ in read]
+        missing = [line for _, lines in read for line in lines]
+        drawn = [by_metric.get(table.traced) for by_metric in by_group[:MAX_SHOWN]]
         return cls(
             title=printable(table.title),
             notes=[printable(line) for line in (*notes(table), *missing)],
             answers=_printable(answers.comparisons(table, differences.compare(table))),
             grids=[grid for grid in grids if grid.rows],
             classes=_printable(answers.classes(table.shown)),
-            pictures=pictures,
+            pictures=draw(table, drawn),
+            curves=by_group,
         )
 
 

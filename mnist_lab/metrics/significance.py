@@ -71,19 +71,25 @@ def t_interval(values: ArrayLike, folds: int | None = None) -> Interval | None:
             for them shares images, so the mean of J values has more than a J-th of their variance:
             `1 / J + held out / trained on` of it (Nadeau and Bengio, Machine Learning 52, 2003).
     """
-    sample = np.asarray(values, dtype=float)
-    n = len(sample)
+    band = t_band(np.asarray(values)[:, None], folds)
+    return None if band is None else Interval(*map(float, band[:, 0]))
+
+
+def t_band(values: ArrayLike, folds: int | None = None) -> NDArray[np.float64] | None:
+    """Likewise of several quantities at once: ends `(2, k)` for samples `(n, k)`."""
+    samples = np.asarray(values, dtype=float)
+    n = len(samples)
     if n < 2:
         return None
-    half = _t_quantile(n - 1, LEVEL) * np.sqrt(_variance_of_mean(sample, folds))
-    return Interval(float(sample.mean() - half), float(sample.mean() + half))
+    half = _t_quantile(n - 1, LEVEL) * np.sqrt(_variance_of_mean(samples, folds))
+    return np.stack([samples.mean(0) - half, samples.mean(0) + half])
 
 
 def paired(first: ArrayLike, second: ArrayLike, folds: int | None = None) -> Difference:
     """Student's comparison of paired samples `(n,)`; `folds` as of `t_interval`."""
     differences = np.asarray(first, dtype=float) - np.asarray(second, dtype=float)
     n = len(differences)
-    variance = _variance_of_mean(differences, folds) if n > 1 else 0.0
+    variance = float(_variance_of_mean(differences, folds)) if n > 1 else 0.0
     error = _beyond_rounding(variance, first, second)
     return Difference(float(differences.mean()), n, True, error, n - 1)
 
@@ -105,9 +111,10 @@ def welch(first: ArrayLike, second: ArrayLike, folds: int | None = None) -> Diff
     return Difference(mean, int(sizes.min()), False, error, freedom)
 
 
-def _variance_of_mean(sample: NDArray[np.float64], folds: int | None) -> float:
+def _variance_of_mean(sample: NDArray[np.float64], folds: int | None) -> NDArray[np.float64]:
+    """Of samples `(n, ...)`, that of the mean of each."""
     shared = 0.0 if folds is None else 1 / (folds - 1)
-    return float(sample.var(ddof=1) * (1 / len(sample) + shared))
+    return np.asarray(sample.var(0, ddof=1) * (1 / len(sample) + shared))
 
 
 def _beyond_rounding(variance: float, *samples: ArrayLike) -> float | None:

@@ -22,6 +22,7 @@ from torch.nn import functional
 from mnist_lab.data import DataModule
 from mnist_lab.metrics.counts import METRICS
 from mnist_lab.models import Classifier
+from mnist_lab.reports import events
 from mnist_lab.reports.projector import enlarged, seen, tiled, write_embedding
 from mnist_lab.runs.result import Result
 from mnist_lab.settings.ranges import Count, Ranged
@@ -65,19 +66,12 @@ _SCORES = tuple(dict.fromkeys([*_LEADING, *(f"test/{name}" for name in sorted(ME
 class Board(TensorBoardLogger):
     """Lightning's, for a page that opens on accuracy and loss.
 
-    TensorBoard opens the first two groups of curves, capitals before small letters: `train/loss`
-    is `Loss/train` there. The number of the epoch is no curve.
+    Metrics are called as `events.tag` has it. The number of the epoch is no curve.
     """
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write scalars of this step."""
-        super().log_metrics({_tag(k): v for k, v in metrics.items() if k != "epoch"}, step)
-
-
-def _tag(name: str) -> str:
-    split, _, quantity = name.partition("/")
-    first = split in ("train", "val") and quantity in ("loss", "accuracy")
-    return f"{quantity.title()}/{split}" if first else name
+        super().log_metrics({events.tag(k): v for k, v in metrics.items() if k != "epoch"}, step)
 
 
 class Dashboard(Ranged, Callback):

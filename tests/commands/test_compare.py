@@ -33,6 +33,9 @@ def test_a_sweep_is_compared_in_its_folder(lab_train, lab_compare, tmp_path):
     made = {path.name for path in (tmp_path / "sweep").iterdir() if path.is_file()}
     figures = {f"compare_{name}.png" for name in ("groups", "curves", "costs", "recalls")}
     assert made >= {"compare.csv", "compare.md", "compare.html"} | figures
+    groups = sorted((tmp_path / "sweep/compare_tensorboard").glob("*/*tfevents*"))
+    assert [path.parent.name[:10] for path in groups] == ["1. hidden=", "2. hidden="]
+    assert called.out.endswith("tensorboard --logdir sweep/compare_tensorboard\n")
     assert set(tmp_path.iterdir()) == before
     # What it wrote is no run.
     assert lab_compare("runs=sweep").status == 0

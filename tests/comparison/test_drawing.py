@@ -3,6 +3,7 @@
 import pytest
 
 from mnist_lab.comparison import drawing, panels
+from mnist_lab.comparison.histories import curves
 
 
 @pytest.fixture
@@ -17,8 +18,8 @@ def drawings(write_run, read_table, tmp_path):
     for path in (tmp_path / "runs").glob("10after*/metrics.csv"):
         path.unlink()
     table = read_table()
-    histories = [drawing._history(group, "val/accuracy", []) for group in table.shown]
-    return {name: drawn for name, _, drawn in drawing.drawings(table, histories)}
+    traced = [curves(group, table.traced)[0].get(table.traced) for group in table.shown]
+    return {name: drawn for name, _, drawn in drawing.drawings(table, traced)}
 
 
 SIZES = [10, 32, 64, 256, 1024]
@@ -64,22 +65,3 @@ def test_what_is_drawn_has_the_colour_of_its_legend(drawings):
               figure.legends[0].legend_handles, strict=True)}  # fmt: skip
     assert first.get_ydata()[0] == pytest.approx(90.05)
     assert first.get_color() == colors["after \u00b7 1024"]
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ("", "holds no epochs"),
-        ("epoch,val/accuracy\n0,none\n", "could not convert"),
-        ("epoch,train/accuracy\n0,0.5\n", "has no val/accuracy"),
-        ("\x00", "holds no epochs"),
-        (None, "[Errno 2]"),
-    ],
-)
-def test_a_curve_that_cannot_be_drawn_is_missing_by_name(content, reason, write_run, read_table):
-    path = write_run("a") / "metrics.csv"
-    path.unlink() if content is None else path.write_text(content)
-    missing = []
-    assert drawing._history(read_table().groups[0], "val/accuracy", missing) is None
-    (line,) = missing
-    assert line.startswith(f"Not among the curves: {path}: {reason}")

@@ -7,7 +7,7 @@ from scipy import stats
 from mnist_lab.comparison import answers, gather, sections
 from mnist_lab.comparison.columns import columns, leaderboard
 from mnist_lab.comparison.differences import compare, effects
-from mnist_lab.comparison.drawing import draw
+from mnist_lab.comparison.drawing import drawings
 
 AFTER = [0.971, 0.964, 0.978, 0.969, 0.973]
 BEFORE = [0.958, 0.961, 0.966, 0.957, 0.960]
@@ -58,23 +58,23 @@ def test_folds_are_what_a_groups_runs_repeat(write_folds, read_table):
 def test_groups_are_compared_fold_by_fold(write_folds, read_table):
     write_folds("after", AFTER)
     write_folds("before", BEFORE)
-    (compared,) = compare(read_table())
+    table = read_table()
+    (compared,) = compare(table)
     mean, low, high, p = corrected(np.subtract(AFTER, BEFORE), 5)
     assert compared.difference.mean == pytest.approx(mean)
     assert compared.difference.interval() == pytest.approx((low, high))
     assert compared.p == pytest.approx(p)
     plain = stats.ttest_rel(AFTER, BEFORE)
     assert p > plain.pvalue
-    (line,) = answers.comparisons(read_table(), [compared]).lines
+    (line,) = answers.comparisons(table, [compared]).lines
     assert line == (
         f"norm=after beats norm=before by {100 * mean:.2f} points (95 % interval {100 * low:.2f} "
         f"to {100 * high:.2f}, paired over 5 folds, p = {p:.2g})"
     )
-    pictures, _ = draw(read_table())
-    captions = {picture.name: picture.caption for picture in pictures}
+    captions = {name: caption for name, caption, _ in drawings(table, [None, None])}
     assert "recalls" not in captions
-    assert captions["curves"].endswith("mean and 95 % interval over folds")
-    notes = list(sections.notes(read_table()))
+    assert captions["groups"].endswith("single folds, mean, 95 % interval over folds")
+    notes = list(sections.notes(table))
     assert "1/n + 1/4 of theirs" in notes[1]
 
 

@@ -32,7 +32,7 @@ def written(tmp_path):
 @pytest.fixture
 def without_figures(monkeypatch):
     """Leave out what takes longest, where it isn't looked at."""
-    monkeypatch.setattr(sections, "draw", lambda table: ([], []))
+    monkeypatch.setattr(sections, "draw", lambda table, curves: [])
 
 
 class Page(HTMLParser):
