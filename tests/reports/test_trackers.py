@@ -1,6 +1,8 @@
 """Runs in MLflow, W&B and Trackio, by their own clients and without a network."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -8,8 +10,10 @@ import time
 from importlib.util import find_spec
 
 import pytest
+import torch
 from PIL import Image
 
+from mnist_lab import models
 from mnist_lab.reports import trackers
 from mnist_lab.training import History
 from tests.reports.tracked import NAMES, held, settings
@@ -188,3 +192,42 @@ print(sorted({{"mlflow", "wandb", "trackio", "mnist_lab.reports.trackers"}} & se
     )
     loaded = [] if tracker == "none" else ["mnist_lab.reports.trackers"]
     assert done.stdout.splitlines()[-1] == str(loaded)
+
+
+@pytest.mark.slow
+def test_a_run_that_was_killed_and_went_on_is_the_one_without_trackers(lab_train, tmp_path):
+    needs(*NAMES)
+    arguments = [*TINY, *UNDRAWN, "data.batch_size=1", "trainer.max_epochs=5"]
+    assert lab_train(*arguments, "hydra.run.dir=without").status == 0
+
+    line = [*arguments, f"tracker=[{','.join(NAMES)}]", "hydra.run.dir=outputs/run"]
+    folder = tmp_path / "outputs/run"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mnist_lab.train", *line], cwd=tmp_path, stdout=subprocess.DEVNULL
+    )
+    while (
+        not (folder / "metrics.csv").exists() or "\n1," not in (folder / "metrics.csv").read_text()
+    ):
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)  # its trackers' processes find out by themselves
+    process.wait()
+    before = models.read(folder / "checkpoints/last.ckpt")["epoch"]
+    assert lab_train("resume=outputs/run").status == 0
+
+    weights = [
+        models.read(path / "checkpoints/best.ckpt")["state_dict"]
+        for path in (tmp_path / "without", folder)
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    hashes = {
+        json.loads((path / "result.json").read_text())["config_hash"]
+        for path in (tmp_path / "without", folder)
+    }
+    assert len(hashes) == 1
+    assert before < 4
+    for client in NAMES:
+        (run,) = held(client, tmp_path / "outputs")
+        assert run.id == json.loads((folder / f"trackers/{client}.json").read_text())["id"]
+        assert [epoch for epoch, _ in run.curves["val/loss"]] == [0, 1, 2, 3, 4]
+        assert "final/test_accuracy" in run.final
