@@ -20,6 +20,10 @@ class Diverged(LabError):
     """Training whose loss or weights are no longer finite."""
 
 
+class Pruned(LabError):
+    """Training that a callback has given up, since other runs do better."""
+
+
 def first_few(names: Sequence[str], limit: int = 3) -> str:
     """The first of some names, each cut to 40 characters, and how many more there are."""
     shown = [name[:40] if name.isprintable() else ascii(name[:40]) for name in names[:limit]]

@@ -73,6 +73,7 @@ def _run(cfg: DictConfig, gpu: int | None) -> tuple["Result", str]:
             for key in OmegaConf.missing_keys(cfg):
                 raise LabError(f"{key}: a value is missing")
             plain = to_plain(cfg)
+        from mnist_lab.cli.pruning import watching
         from mnist_lab.training.configured import train_configured
 
         result = train_configured(
@@ -81,6 +82,7 @@ def _run(cfg: DictConfig, gpu: int | None) -> tuple["Result", str]:
             resume=cfg.resume is not None,
             gpu=gpu,
             alone=hydra_config.mode == RunMode.MULTIRUN,
+            callbacks=watching(cfg),
             notes=notes,
             started=started,
         )

@@ -12,31 +12,49 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from mnist_lab import LabError
+from mnist_lab.cli import patience
+from mnist_lab.cli.errors import reason_of
 from mnist_lab.cli.standings import loss_of
 from mnist_lab.cli.sweeps import job_names, note_jobs
+from mnist_lab.runs.folder import claimed
 from mnist_lab.settings.roles import without_influence
 
 if TYPE_CHECKING:  # takes a while
     import optuna
+
+NAME = "search"  # of the study in its storage
+TRIAL = "trial"  # a job's number in it, among its settings of `hydra.sweeper`
+PRUNERS = ("median", "hyperband")
+_JOURNAL, _FORMER = "search.journal", "search.db"
 
 Point = dict[str, Any]
 Trial = tuple[int, Point]  # by its number
 
 
 class OptunaSweeper(Sweeper):
-    """A search by Optuna's TPE, kept in `search.db` in the sweep's folder.
+    """A search by Optuna's TPE, kept in `search.journal` in the sweep's folder.
 
     No point is tried twice. One that was ended goes on: jobs that were running or failed come
     first, and each new point follows from `seed` and those before it. The winner alone is tested.
+    With a pruner, jobs report each epoch to the same file, and those without hope end early.
 
     Args:
         n_trials: points in all, over all times that the command is given.
         n_jobs: points chosen, and given to the launcher, together; `seed`: of their choice.
+        pruner: which of Optuna's, as it is there: None, `median` or `hyperband`.
         params: the space, as on the command line: `optimizer.lr: tag(log, interval(1e-4, 1e-1))`.
     """
 
-    def __init__(self, n_trials: int, n_jobs: int = 1, seed: int = 0, params: Any = None) -> None:
-        self.n_trials, self.n_jobs, self.seed, self.params = n_trials, n_jobs, seed, params or {}
+    def __init__(
+        self,
+        n_trials: int,
+        n_jobs: int = 1,
+        seed: int = 0,
+        pruner: str | None = None,
+        params: Any = None,
+    ) -> None:
+        self.n_trials, self.n_jobs, self.seed = n_trials, n_jobs, seed
+        self.pruner, self.params = pruner, params or {}
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -54,28 +72,51 @@ class OptunaSweeper(Sweeper):
         for name in ("n_trials", "n_jobs"):
             if not isinstance(count := getattr(self, name), int) or count < 1:
                 raise LabError(f"hydra.sweeper.{name}={count}: must be a whole number from 1 on")
+        if self.pruner not in (None, *PRUNERS):
+            known = ", ".join(PRUNERS)
+            raise LabError(f"hydra.sweeper.pruner={self.pruner}: must be null or one of {known}")
         given = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         by_key = {each.get_key_element(): each for each in self._parser.parse_overrides(given)}
         space = {key: _range(each) for key, each in by_key.items() if each.is_sweep_override()}
         if not space:
             raise LabError("hydra/sweeper=optuna: nothing to search; try search=training")
         fixed = [f"{k}={v.get_value_element_as_str()}" for k, v in by_key.items() if k not in space]
+        if self.pruner == "hyperband":  # which shares out a number of epochs that all have
+            epochs = self._config.trainer.max_epochs
+            if "trainer.max_epochs" in space or not isinstance(epochs, int) or epochs < 1:
+                raise LabError(
+                    "hydra.sweeper.pruner=hyperband: needs one trainer.max_epochs for all"
+                )
+        with claimed(self._folder):
+            return self._search(space, fixed)
+
+    def _search(self, space: Point, fixed: list[str]) -> list[JobReturn]:
+        from optuna.trial import TrialState as state  # noqa: N813
+
         study = self._study(space, fixed)
         returns: list[JobReturn] = []
         failed: set[int] = set()  # left running in the storage: tried again by the next command
         while batch := self._next(study, space, failed):
+            if (line := patience.given_up(self._folder)) is not None:
+                raise LabError(line)
             jobs = [[*fixed, "test=false", *_overrides(point)] for _, point in batch]
-            note_jobs(job_names(self._config, jobs), [_overrides(point) for _, point in batch])
+            names = job_names(self._config, jobs)
+            note_jobs(names, [_overrides(point) for _, point in batch])
+            if self.pruner is not None:
+                for job, (number, _) in zip(jobs, batch, strict=True):
+                    job.append(f"+hydra.sweeper.{TRIAL}={number}")
             done = self._launch(jobs, batch[0][0])
-            for (number, _), job in zip(batch, done, strict=True):
-                if job.status != JobStatus.COMPLETED:
+            for (number, _), name, each in zip(batch, names, done, strict=True):
+                if each.status != JobStatus.COMPLETED:
                     failed.add(number)
-                elif job.return_value is None:
-                    raise LabError(f"monitor={self._config.monitor}: no result has it to search by")
+                elif each.return_value is not None:
+                    study.tell(number, each.return_value)
+                elif _pruned(self._folder / name):
+                    study.tell(number, state=state.PRUNED)
                 else:
-                    study.tell(number, job.return_value)
+                    raise LabError(f"monitor={self._config.monitor}: no result has it to search by")
             returns += done
-        finished = [trial for trial in study.trials if trial.value is not None]
+        finished = study.get_trials(states=(state.COMPLETE,))
         if finished:
             level = [trial for trial in finished if trial.value == study.best_value]
             points = [[*fixed, *_overrides(trial.params)] for trial in level]
@@ -84,8 +125,8 @@ class OptunaSweeper(Sweeper):
             losses = [loss_of(self._folder / name) for name in names]
             winner = points[losses.index(min(losses))]
             returns += self._launch([[*winner, "test=true"]], len(study.trials))
-        for job in returns:
-            _ = job.return_value  # raises what a failed job raised
+        for each in returns:
+            _ = each.return_value  # raises what a failed job raised
         return returns
 
     def _study(self, space: Point, fixed: list[str]) -> "optuna.Study":
@@ -95,17 +136,23 @@ class OptunaSweeper(Sweeper):
         told = {each for each in fixed if not without_influence(_key(each), source)}
         told |= {f"{key}: {each!r}" for key, each in space.items()}
         told |= {f"monitor={self._config.monitor}", f"mode={self._config.mode}"}
-        storage = self._folder / "search.db"
+        former = self._folder / _FORMER
+        if former.exists() and self.pruner is not None:
+            raise LabError(
+                f"{former}: a search of an earlier version, to which jobs can't report; "
+                f"for hydra.sweeper.pruner={self.pruner} begin another one, sweep=NAME"
+            )
+        storage = former if former.exists() else self._folder / _JOURNAL
         try:
             study = optuna.create_study(
-                storage=f"sqlite:///{storage}",
+                storage=f"sqlite:///{former}" if former.exists() else journal(self._folder),
                 direction="maximize" if self._config.mode == "max" else "minimize",
-                study_name="search",
+                study_name=NAME,
                 load_if_exists=True,
             )
             before = set(study.user_attrs.get("search", told))
-        except Exception as error:  # whatever SQLAlchemy makes of a file that is no database
-            raise LabError(f"{storage}: cannot be used: {str(error).splitlines()[0]}") from error
+        except Exception as error:  # whatever Optuna or SQLAlchemy make of a file that is none
+            raise LabError(f"{storage}: cannot be used: {reason_of(error)}") from error
         if not any(each.startswith("data.root=") for each in before):  # of an earlier version
             before |= {each for each in told if each.startswith("data.root=")}
         if before != told:
@@ -142,6 +189,28 @@ class OptunaSweeper(Sweeper):
         if not batch and draws:
             print(f"No new points in this space: {len(known)} instead of {self.n_trials}.")
         return batch[: self.n_jobs]
+
+
+def journal(folder: Path) -> "optuna.storages.JournalStorage":
+    """What a search knows, in a file that jobs on other machines write to as well.
+
+    Its lock is a file that is created exclusively, which shared file systems can do between
+    machines (NFS from version 3 on), where locks of an open file often hold on one machine alone.
+    One that a killed process leaves is taken over after half a minute. (Optuna's other kind of
+    lock, a symbolic link, never is where paths are relative.)
+    """
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+    path = str(folder / _JOURNAL)
+    return JournalStorage(JournalFileBackend(path, JournalFileOpenLock(path)))
+
+
+def _pruned(folder: Path) -> bool:
+    from mnist_lab.runs.result import Result  # whose pydantic takes a while
+
+    result = Result.read(folder)
+    return result is not None and result.status == "pruned"
 
 
 def _key(override: str) -> str:

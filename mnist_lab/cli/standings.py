@@ -17,6 +17,8 @@ from mnist_lab.settings.identity import Repetition, repetition
 
 REASON = "failed.txt"
 """Why a job could not be run to its end, in its folder."""
+RECORD = "sweep.json"
+"""What a sweep varies, in its folder; touched by each command that runs it."""
 _OF_FOLD = re.compile(r"(?:^| )data\.fold=")
 _REPEATED = re.compile(r"(?:^| )(?:data\.fold|data\.repeat|seed)=\S+")
 _LISTED = 100  # finished jobs in the table; `compare` writes down all of them
@@ -77,6 +79,8 @@ def show(folder: Path, jobs: Mapping[str, str], monitor: str, mode: str) -> None
     if not console.is_terminal:
         console.width = 1000  # a row is a line, to be searched
     console.print(table)
+    if pruned := sum(row.state.startswith("pruned: ") for row in rows):
+        console.print(f"Pruned: {pruned} of {len(rows)} jobs", markup=False)
     over_folds = _over_folds(folder, [row.name for row in rows if not row.state], jobs, monitor)
     if over_folds:
         summary = Table(title=Text("Over folds"), title_justify="left")
@@ -158,8 +162,10 @@ def _job(folder: Path, monitor: str, mode: str) -> _Job:
             reason = (folder / REASON).read_text(encoding="utf-8", errors="replace")
             state = f"failed: {reason.strip()}"
         return _Job(unranked, folder.name, state=state)
-    if result.status == "diverged":
-        return _Job(unranked, folder.name, state=f"diverged: {result.reason}")
+    fit = "-" if result.seconds.fit is None else f"{result.seconds.fit:.1f}"
+    if result.status != "completed":
+        state, epochs = f"{result.status}: {result.reason}", str(result.epochs)
+        return _Job(unranked, folder.name, epochs=epochs, seconds=fit, state=state)
     value = result.metrics.get(monitor)
     return _Job(
         (False, 0.0 if value is None else -value if mode == "max" else value, loss_of(folder)),
@@ -167,5 +173,5 @@ def _job(folder: Path, monitor: str, mode: str) -> _Job:
         number(value),
         number(result.metrics.get(monitor.replace("val/", "test/"))),
         str(result.epochs),
-        "-" if result.seconds.fit is None else f"{result.seconds.fit:.1f}",
+        fit,
     )

@@ -30,7 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_lab import LabError
-from mnist_lab.cli import arguments, standings
+from mnist_lab.cli import arguments, patience, standings
 from mnist_lab.cli.errors import told
 from mnist_lab.cli.names import as_typed, job_name, register_resolvers
 from mnist_lab.settings.roles import mode_of, without_influence
@@ -45,7 +45,6 @@ register_resolvers()  # in a launcher's workers, which import this for the callb
 # told of, and runs whatever lies in such a package in every Hydra program of the environment. So
 # ours has only the name, by which this command knows it once it has been asked for.
 _SEARCH = "hydra_plugins.mnist_lab.OptunaSweeper"
-RECORD = "sweep.json"
 _REPEATS = ("seed", "data.repeat")
 
 
@@ -62,6 +61,12 @@ class Sweep:
     jobs: dict[str, str]
     monitor: str
     mode: str
+
+    def all_ended(self) -> bool:
+        """Whether each job has a result, or a reason why it has none."""
+        ends = ("result.json", standings.REASON)
+        folders = [self.folder / name for name in self.jobs]
+        return all(any((folder / end).exists() for end in ends) for folder in folders)
 
 
 _running: Sweep | None = None
@@ -127,7 +132,9 @@ def _opened(cfg: DictConfig) -> Sweep:
             )
     settings = sorted({key for each in overrides if (key := _identity(each)) is not None})
     _find_ray(hydra.launcher)
+    patience.check(OmegaConf.select(cfg, patience.KEY))
     _claim(folder, settings)
+    patience.begin(folder)
     return Sweep(folder, jobs, cfg.monitor, mode_of(cfg.monitor, cfg.mode))
 
 
@@ -178,7 +185,7 @@ def _find_ray(launcher: DictConfig) -> None:
 
 
 def _claim(folder: Path, settings: list[str]) -> None:
-    record = folder / RECORD
+    record = folder / standings.RECORD
     other = "; give this sweep a name of its own, sweep=NAME"
     if record.exists():
         try:
@@ -208,7 +215,11 @@ def job(cfg: DictConfig) -> Iterator[int | None]:
         yield None
         return
     console_for_warnings()
-    folder = Path(cfg.folder)
+    folder, sweep = Path(cfg.folder), Path(hydra.sweep.dir)
+    if (line := patience.given_up(sweep)) is not None:
+        if _running is not None:  # the launcher has no other process for its jobs: all of them end
+            sys.exit(line)
+        raise LabError(line)
     start, head = time.perf_counter(), f"#{hydra.job.num} {folder.name}:"
     finished = (folder / "result.json").exists()
     reason = folder / standings.REASON
@@ -224,8 +235,10 @@ def job(cfg: DictConfig) -> Iterator[int | None]:
         text = told(error) if known else f"{type(error).__name__}: {error}"
         text = " ".join(text.split())
         print(head, text, flush=True)
-        with contextlib.suppress(OSError), whole(reason) as file:  # it has been told
-            file.write(text + "\n")
+        with contextlib.suppress(OSError):  # it has been told
+            with whole(reason) as file:
+                file.write(text + "\n")
+            patience.note_failure(sweep, OmegaConf.select(cfg, patience.KEY))
         raise
     finally:
         # Model, trainer and data refer to each other. Left to chance, they fill the memory of the
@@ -236,7 +249,10 @@ def job(cfg: DictConfig) -> Iterator[int | None]:
     result = Result.read(folder)
     spent = "finished before" if finished else f"{time.perf_counter() - start:.1f} s"
     value = standings.number(None if result is None else result.metrics.get(cfg.monitor))
-    print(head, f"{cfg.monitor} {value}, {spent}", flush=True)
+    outcome = f"{cfg.monitor} {value}"
+    if result is not None and result.status == "pruned":
+        outcome = f"pruned: {result.reason}"
+    print(head, f"{outcome}, {spent}", flush=True)
 
 
 @contextlib.contextmanager
@@ -246,6 +262,12 @@ def reported() -> Iterator[None]:
     _running = None
     try:
         yield
+    except Exception as error:
+        # Jobs elsewhere that weren't started say nothing, and the launcher tells of the first.
+        line = None if _running is None else patience.given_up(_running.folder)
+        if _running is None or line is None or _running.all_ended():
+            raise
+        raise LabError(line) from error
     finally:
         if _running is not None:
             sweep = _running

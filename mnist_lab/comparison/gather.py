@@ -137,8 +137,8 @@ def _read(path: Path, metric: str | None) -> Run | LeftOut:
         result = Result.read(path)
         if result is None:
             return LeftOut(path, "unfinished: there is no result.json", setup, draw)
-        if result.status == "diverged":
-            return LeftOut(path, f"diverged: {result.reason}", setup, draw)
+        if result.status != "completed":
+            return LeftOut(path, f"{result.status}: {result.reason}", setup, draw)
         values = (result.metrics.get(f"{split}/{metric}") for split in ("val", "test"))
         if metric is not None and all(value is None for value in values):
             return LeftOut(path, f"was not measured by {metric}", setup, draw)

@@ -118,7 +118,7 @@ class MLflow:
             if self.checkpoint:
                 self._file(self.folder / "checkpoints/best.ckpt", "checkpoints")
             self.epoch(result["epochs"], final(result))
-        ends = {"completed": "FINISHED", "diverged": "FAILED"}
+        ends = {"completed": "FINISHED", "pruned": "FINISHED", "diverged": "FAILED"}
         status = "KILLED" if result is None else ends[result["status"]]
         self.client.set_terminated(self.id, status)
 
@@ -179,7 +179,7 @@ class Wandb:
             if self.checkpoint and best.exists():
                 self.run.log_artifact(str(best), name=f"best-{self.id}", type="model")
             self.run.summary.update(final(result))
-        self.run.finish(exit_code=int(result is None or result["status"] != "completed"))
+        self.run.finish(exit_code=int(result is None or result["status"] == "diverged"))
 
     def _file(self, path: Path) -> None:
         """A copy in a folder of its own: W&B has a `config.yaml`, too."""

@@ -15,6 +15,9 @@ from mnist_lab.system.files import whole
 
 MAX_BYTES = 1 << 22
 
+Status = Literal["completed", "diverged", "pruned"]
+"""How a run ended: as it should, without finite numbers, or given up as hopeless."""
+
 Count = Annotated[int, Field(ge=0, le=1 << 60)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -63,17 +66,17 @@ class Result(_Stored):
     Attributes:
         metrics: `val/...` of the best epoch and `test/...`, None of what was not measured.
         per_class: of the test split, by the classes' names; None of a run that wasn't tested.
-        best_epoch: the one whose weights were tested, from 0; None of a run that diverged.
+        best_epoch: the one whose weights were tested, from 0; None of a run that was not completed.
         ended_by: the setting or event that ended training.
         weights: of which the metrics are, and which `best.ckpt` holds: as they were `trained`, or
             the `averaged` ones.
         parameters: those that can be trained.
         config_hash: of the settings that influence the result.
         git: None of an installed package.
-        reason: of a run that diverged.
+        reason: of a run that diverged or was pruned.
     """
 
-    status: Literal["completed", "diverged"]
+    status: Status
     metrics: dict[str, float | None]
     per_class: dict[str, ClassScores] | None = None
     best_epoch: Count | None = None

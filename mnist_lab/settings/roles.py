@@ -56,6 +56,7 @@ ROLES: Mapping[str, Role] = {
     "init_from": METHOD | PLACE,
     "test": TALK,
     "sweep": PLACE,
+    "sweep_patience": TALK,
     "resume": PLACE,
     "folder": PLACE,
     "trust": TALK,

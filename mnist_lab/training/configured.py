@@ -18,7 +18,7 @@ from mnist_lab.runs import folder as run_folder
 from mnist_lab.runs.result import Result
 from mnist_lab.settings import signatures
 from mnist_lab.settings.conf import in_folder
-from mnist_lab.settings.ranges import Seed
+from mnist_lab.settings.ranges import Count, Seed
 from mnist_lab.settings.roles import Mode, mode_of
 from mnist_lab.system import processes
 from mnist_lab.training.attributes import attributes
@@ -53,6 +53,7 @@ class Settings:
     attack: PGD | None = None
     sweep: str | None = None
     test: bool = True
+    sweep_patience: Count | None = None
 
 
 def train_configured(
@@ -62,6 +63,7 @@ def train_configured(
     resume: bool = False,
     gpu: int | None = None,
     alone: bool = False,
+    callbacks: Sequence[L.Callback] = (),
     notes: Sequence[str] = (),
     started: float | None = None,
 ) -> Result:
@@ -72,6 +74,8 @@ def train_configured(
         resume: whether the folder is known to be this run's; else it may be no other run's.
         gpu: the number of the one to use, whatever the configuration says.
         alone: refuse several processes.
+        callbacks: beside the run's own; they watch it from outside, and `config.yaml` is silent
+            about them.
         notes: lines for the log, once nothing can be refused any more.
         started: as `train` takes it.
 
@@ -89,6 +93,7 @@ def train_configured(
     seed_everything(settings["seed"], verbose=False)
     built = Settings(**signatures.build(settings))
     trainer = built.trainer
+    attributes(trainer).callbacks.extend(callbacks)
     if alone and trainer.world_size > 1:
         raise LabError(
             f"{trainer.world_size} processes for each job of a sweep: each of them would start the "
@@ -111,6 +116,9 @@ def train_configured(
         log.info("%s: has no checkpoint yet, and begins anew", folder)
     if result is not None and result.status == "diverged":
         raise Diverged(f"{folder}: diverged before: {result.reason}")
+    if result is not None and result.status == "pruned":
+        log.info("%s: pruned before: %s", folder, result.reason)
+        return result
     untested = result is not None and result.metrics.get("test/accuracy") is None
     if result is not None and not (untested and built.test):
         log.info("Finished before: %s", folder)

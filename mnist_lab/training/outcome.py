@@ -4,7 +4,7 @@ import logging
 import platform
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import lightning
 import lightning.pytorch as L
@@ -18,7 +18,7 @@ from mnist_lab.data.loader import batch_bounds
 from mnist_lab.metrics.evaluation import Evaluation, shortest
 from mnist_lab.models import Classifier
 from mnist_lab.models.summary import table_text
-from mnist_lab.runs.result import ClassScores, Commit, Result, Seconds
+from mnist_lab.runs.result import ClassScores, Commit, Result, Seconds, Status
 from mnist_lab.training.attributes import attributes
 from mnist_lab.training.continuation import LastCheckpoint
 from mnist_lab.training.handover import Facts, name_of
@@ -35,7 +35,7 @@ def result_of(
     started: float,
     config_hash: str | None,
     commit: Commit | None,
-    status: Literal["completed", "diverged"],
+    status: Status,
     best: Mapping[str, Any] | None = None,
     tested: Evaluation | None = None,
     reason: str | None = None,
@@ -46,10 +46,10 @@ def result_of(
         seconds: that `fit` and `test` took in this process.
         started: `time.perf_counter()` when the run began.
         commit: of the code that ran, as `git` tells it.
-        status: `completed` or `diverged`; without a `best` there are no metrics.
+        status: without a `best` there are no metrics, whatever it is.
         best: epoch and metrics of the checkpoint that counts.
         tested: what it made of the test images, if it was shown them.
-        reason: of a run that diverged.
+        reason: of a run that was not completed.
     """
     facts = Facts.of(data)
     callbacks = attributes(trainer).callbacks

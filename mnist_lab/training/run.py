@@ -11,7 +11,7 @@ from typing import Any
 
 import lightning.pytorch as L
 
-from mnist_lab import Diverged, LabError
+from mnist_lab import Diverged, LabError, Pruned
 from mnist_lab.runs.result import Result, git
 from mnist_lab.system.log import ConsoleHandler
 from mnist_lab.training.attributes import attributes
@@ -57,7 +57,8 @@ def train(
         started: `time.perf_counter()` at what counts as the run's start; now, unless given.
 
     Returns:
-        What `result.json` holds; with `fast_dev_run` there is no such file.
+        What `result.json` holds; with `fast_dev_run` there is no such file. If a callback gave the
+        run up, by raising `Pruned`, its status says so, and nothing was tested.
 
     Raises:
         Diverged: the loss is no longer finite; `result.json` says so.
@@ -89,6 +90,12 @@ def train(
             if trainer.is_global_zero:
                 result.write(folder)
             raise
+        except Pruned as error:
+            log.info("Pruned: %s", error)
+            result = ended("pruned", reason=str(error))
+            if trainer.is_global_zero:
+                result.write(folder)
+            return result
         best = load_best(model, trainer)
         evaluation = None
         if test:

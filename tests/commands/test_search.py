@@ -1,35 +1,22 @@
 """Searches: their points, ended and continued, extended, exhausted, and those that are refused."""
 
-import json
-import math
 import time
 
 import pytest
 
-from tests.commands import runs
-
 optuna = pytest.importorskip("optuna")
 
-NOT_DRAWN = [f"trainer.callbacks.{name}=null" for name in runs.NOT_DRAWN]
-FIXED = ["data=digits", "model=mlp", "model.hidden=[16]", "trainer.max_epochs=1",
-         "trainer.accelerator=cpu", *NOT_DRAWN, "hydra/sweeper=optuna"]  # fmt: skip
-SPACE = ["optimizer.lr=tag(log,interval(1e-4,1e-1))", "data.batch_size=32,64,128"]
-
-
-def search(name, trials, *arguments):
-    return ["-m", *FIXED, f"sweep={name}", f"hydra.sweeper.n_trials={trials}", *arguments]
-
-
-def results(folder):
-    return {path.parent.name: json.loads(path.read_text()) for path in folder.glob("*/result.json")}
-
-
-def with_test(found):
-    return [name for name, each in found.items() if each["metrics"]["test/accuracy"] is not None]
-
-
-def storage(folder):
-    return optuna.load_study(study_name="search", storage=f"sqlite:///{folder / 'search.db'}")
+from mnist_lab.cli.search import journal  # noqa: E402
+from mnist_lab.runs.folder import claimed  # noqa: E402
+from tests.commands.searches import (  # noqa: E402
+    FIXED,
+    SPACE,
+    folder_of,
+    results,
+    search,
+    storage,
+    with_test,
+)
 
 
 def test_the_best_of_its_points_is_tested_and_no_other(lab_train, lab_compare, tmp_path):
@@ -43,34 +30,20 @@ def test_the_best_of_its_points_is_tested_and_no_other(lab_train, lab_compare, t
     assert accuracy[winner] == max(accuracy.values())
     assert storage(folder).best_value == accuracy[winner]
     for trial in storage(folder).trials:
-        assert trial.value == accuracy[_name(folder, trial.params)]
+        assert trial.value == accuracy[folder_of(folder, trial.params)]
     for name, each in found.items():
         assert (each["per_class"] is None) == (name != winner)
         assert (folder / name / "predictions.csv").exists() == (name == winner)
     (best,) = [line for line in called.out.splitlines() if line.startswith("Best: ")]
     params = dict(word.split("=") for word in best.removeprefix("Best: ").split())
     assert params.keys() == {"optimizer.lr", "data.batch_size"}
-    assert _name(folder, {**params, "optimizer.lr": float(params["optimizer.lr"])}) == winner
+    assert folder_of(folder, {**params, "optimizer.lr": float(params["optimizer.lr"])}) == winner
     told = lab_compare(f"runs={folder}")
     assert told.status == 0
     assert "Not all runs were tested" in told.out
     assert "nan" not in told.out
     best = next(line for line in told.out.splitlines() if line.startswith("│ 1 "))
     assert f"{100 * accuracy[winner]:.2f}" in best
-
-
-def _name(folder, params):
-    """The job's folder with these settings."""
-    import yaml
-
-    for path in folder.glob("*/config.yaml"):
-        stored = yaml.safe_load(path.read_text())
-        size, rate = stored["data"]["batch_size"], stored["optimizer"]["lr"]
-        if size == int(params["data.batch_size"]) and math.isclose(
-            rate, params["optimizer.lr"], rel_tol=0.006
-        ):
-            return path.parent.name
-    raise AssertionError(params)
 
 
 def test_killed_it_goes_on_as_if_it_had_not_been(lab_train, start, tmp_path):
@@ -178,10 +151,37 @@ def test_refused(lab_train, tmp_path):
 
 def test_a_storage_that_is_none(lab_train, tmp_path):
     assert lab_train(*search("s", 1, *SPACE)).status == 0
-    (tmp_path / "outputs/sweeps/s/search.db").write_text("no database")
-    called = lab_train(*search("s", 2, *SPACE))
+    for name in ("search.journal", "search.db"):
+        (tmp_path / "outputs/sweeps/s" / name).write_text("no database")
+        called = lab_train(*search("s", 2, *SPACE))
+        assert called.status == 1
+        assert f"{name}: cannot be used" in called.err
+
+
+def test_one_of_an_earlier_version_goes_on_where_it_lies(lab_train, tmp_path):
+    assert lab_train(*search("whole", 3, *SPACE)).status == 0
+    assert lab_train(*search("s", 1, *SPACE)).status == 0
+    folder = tmp_path / "outputs/sweeps/s"
+    database = f"sqlite:///{folder / 'search.db'}"
+    optuna.copy_study(from_study_name="search", from_storage=journal(folder), to_storage=database)
+    (folder / "search.journal").unlink()
+    assert lab_train(*search("s", 3, *SPACE)).status == 0
+    assert not (folder / "search.journal").exists()
+    assert len(optuna.load_study(study_name="search", storage=database).trials) == 3
+    assert results(folder).keys() == results(tmp_path / "outputs/sweeps/whole").keys()
+    called = lab_train(*search("s", 4, *SPACE, "hydra.sweeper.pruner=median"))
     assert called.status == 1
-    assert "search.db: cannot be used" in called.err
+    assert "search.db: a search of an earlier version" in called.err
+    assert len(called.err.strip().splitlines()) == 1
+
+
+def test_two_searches_in_one_folder_are_one_too_many(lab_train, tmp_path):
+    assert lab_train(*search("s", 1, *SPACE)).status == 0
+    with claimed(tmp_path / "outputs/sweeps/s"):
+        called = lab_train(*search("s", 2, *SPACE))
+    assert called.status == 1
+    assert called.err.strip() == "outputs/sweeps/s: another process is running in this folder"
+    assert len(results(tmp_path / "outputs/sweeps/s")) == 1
 
 
 def test_the_space_that_is_ready_composes(lab_train):

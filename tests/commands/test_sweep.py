@@ -250,3 +250,32 @@ def test_in_parallel_the_results_are_the_same(lab_train, tmp_path):
     both = [outcome(tmp_path / "outputs/sweeps" / name) for name in ("parallel", "sequential")]
     assert both[0] == both[1]
     assert len(both[0]) == 2
+
+
+def test_a_sweep_whose_first_jobs_all_fail_alike_stops(lab_train, tmp_path):
+    jobs = [*QUICK, "optimizer=sgd", "seed=0,1,2,3,4"]
+    for patience, started in (("", 3), ("sweep_patience=2", 2), ("sweep_patience=null", 5)):
+        called = lab_train(*jobs, "optimizer.lr=-1", *[patience] * bool(patience))
+        assert called.status == 1
+        assert sum(line.startswith("#") for line in called.out.splitlines()) == started
+        told = called.err.strip()
+        assert len(told.splitlines()) == 1
+        assert "Invalid learning rate: -1" in told
+        assert told.startswith(f"outputs/sweeps/s: its first {started} jobs") == (started < 5)
+    mended = lab_train(*QUICK, "optimizer=sgd", "seed=0,1", "optimizer.lr=0.05")
+    assert mended.status == 0, mended.err
+
+
+def test_in_parallel_it_stops_as_well(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    command = [sys.executable, "-m", "mnist_lab.train", *QUICK, "optimizer=sgd",
+               "optimizer.lr=-1", "seed=range(0,9)", "hydra/launcher=joblib",
+               "hydra.launcher.n_jobs=2"]  # fmt: skip
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "(sweep_patience=3): optimizer.lr: Invalid learning rate: -1" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert 3 <= len(list(tmp_path.glob("outputs/sweeps/s/*/failed.txt"))) <= 4

@@ -61,6 +61,7 @@ def test_what_is_not_finished_or_not_whole_is_named_and_never_averaged_in(write_
     write_run("whole", seed=0, test=0.9)
     (write_run("unfinished", seed=1) / "result.json").unlink()
     write_run("diverged", seed=2, result={"status": "diverged", "reason": "loss is nan"})
+    write_run("pruned", seed=13, result={"status": "pruned", "reason": "below the median"})
     (write_run("half", seed=3) / "result.json").write_text('{"status": "compl')
     write_run("typed", seed=4, result={"parameters": "many"})
     write_run("nan", seed=5, test=float("nan"))
@@ -78,6 +79,7 @@ def test_what_is_not_finished_or_not_whole_is_named_and_never_averaged_in(write_
     starts = {
         "unfinished": "unfinished: there is no result.json",
         "diverged": "diverged: loss is nan",
+        "pruned": "pruned: below the median",
         "half": "damaged: result.json: cannot be read",
         "typed": "damaged: result.json: parameters: Input should be a valid integer",
         "nan": "damaged: result.json: accuracy or seconds.fit is no finite number",
