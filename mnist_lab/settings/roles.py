@@ -136,6 +136,8 @@ ROLES: Mapping[str, Role] = {
     "foreign": METHOD,
     "temperature": METHOD,
     "confident": METHOD,
+    "lines": METHOD,
+    "boxes": PLACE,
     "invert": METHOD,
     "scale": METHOD,
     "transpose": METHOD,

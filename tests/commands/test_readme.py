@@ -186,7 +186,8 @@ DOCUMENTS = ["README.md", *(str(p.relative_to(documents.ROOT))
                             if p.name != "mended.md")]  # it names what is refused  # fmt: skip
 ELSEWHERE = ("tta=", "inside=", "format=", "invert=", "scale=", "transpose=", "weights_only=",
              "max_epochs=", "images=", "overwrite=", "corrupt=", "corrupt.", "calibrate=",
-             "accuracy=", "foreign=", "temperature=", "confident=", "metric=",
+             "accuracy=", "foreign=", "temperature=", "confident=", "metric=", "lines=",
+             "boxes=", "hydra.sweeper.pruner=",
              "checkpoint=")  # of evaluate, predict, export; no settings, as they stand  # fmt: skip
 
 
