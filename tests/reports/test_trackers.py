@@ -66,6 +66,10 @@ def finish(folder):
     (folder / "result.json").write_text(json.dumps(result))
 
 
+def ours(caplog):
+    return [record for record in caplog.records if record.name.startswith("mnist_lab")]
+
+
 @pytest.mark.parametrize("client", NAMES)
 def test_a_run_that_ended_within_an_epoch_goes_on_as_the_same(client, folder, tmp_path, caplog):
     needs(client)
@@ -102,7 +106,7 @@ def test_a_run_that_ended_within_an_epoch_goes_on_as_the_same(client, folder, tm
     assert str(run.settings["optimizer.lr"]) == "0.001"
     assert run.settings["model"] == "mlp"
     assert "run" in run.name
-    assert not caplog.records
+    assert not ours(caplog)  # MLflow's store, which the test reads, has lines of its own
 
 
 def test_a_setting_that_mlflow_does_not_let_change_is_a_tag(folder, tmp_path):
@@ -139,7 +143,7 @@ def assert_one_line(tracker, folder, caplog):
     (folder / "result.json").write_text('{"status": "completed", "epochs": 3, "metrics": {}}')
     tracker.on_run_closed()
     assert time.monotonic() - start < trackers.PATIENCE + 10
-    (record,) = caplog.records
+    (record,) = ours(caplog)
     assert record.levelname == "WARNING"
     assert "\n" not in record.getMessage()
     return record.getMessage()
