@@ -94,7 +94,7 @@ def _check_damage(group: str, described: Any) -> None:
 
 def _common_name(members: Sequence["Trained"]) -> str:
     """The choice of `data` that all the networks were trained on."""
-    known = GlobalHydra.instance().config_loader().get_group_options("data")
+    known = _datasets()
     names = [None if member.data is None else member.data.get("name") for member in members]
     for member, name in zip(members, names, strict=True):
         if name not in known or name != names[0]:
@@ -113,7 +113,7 @@ def foreign_datasets(
     Raises:
         LabError: there is none of such a name, it cannot be made, or it is no foreign one.
     """
-    known = GlobalHydra.instance().config_loader().get_group_options("data")
+    known = _datasets()
     own = {data.source.name, *((member.data or {}).get("name") for member in members)}
     datasets = {}
     for name in names:
@@ -127,6 +127,12 @@ def foreign_datasets(
         except ConfigError as error:
             raise LabError(f"foreign={name}: {error}") from error
     return datasets
+
+
+def _datasets() -> list[str]:
+    """The choices of `data`, but for files that others build on."""
+    choices = GlobalHydra.instance().config_loader().get_group_options("data")
+    return [choice for choice in choices if not choice.startswith("_")]
 
 
 def _division(member: "Trained", split: str, validation: bool) -> dict[str, float | None]:

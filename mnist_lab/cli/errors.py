@@ -69,7 +69,8 @@ def told(error: Exception) -> str:
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = (error.missing_cfg_file or "").rpartition("/")
-        return f"{group}={name}: no such choice{hint(name, error.options)}"
+        choices = [choice for choice in error.options if not choice.startswith("_")]
+        return f"{group}={name}: no such choice{hint(name, choices)}"
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and cause.parent_node is not None:
         key = str(cause.full_key)
         named = key.startswith(("trainer.callbacks.", "trainer.logger."))

@@ -16,7 +16,8 @@ class ResNet(Classifier):
 
     A 3x3 convolution, stages of residual blocks, each stage after the first on half the pixels a
     side, the average of each channel's map, and a linear layer. Three stages of three blocks are
-    the paper's ResNet-20. Shortcuts have no weights (its option A).
+    the paper's ResNet-20, but that shortcuts to more channels are 1x1 convolutions (its option B)
+    where there they have no weights.
 
     Args:
         widths: channels of the stages.
@@ -55,12 +56,12 @@ class _Block(nn.Module):
         self.first_norm = nn.BatchNorm2d(width)
         self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.second_norm = nn.BatchNorm2d(width)
-        self.stride, self.more = stride, width - channels
+        self.shortcut: nn.Module = nn.Identity()
+        if stride > 1 or width != channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(channels, width, 1, stride=stride, bias=False), nn.BatchNorm2d(width)
+            )
 
     def forward(self, images: Tensor) -> Tensor:
         changed = functional.relu(self.first_norm(self.first(images)))
-        changed = self.second_norm(self.second(changed))
-        kept = images[..., :: self.stride, :: self.stride]
-        # Channels that there were none of are black; there may also be fewer.
-        kept = functional.pad(kept, (0, 0, 0, 0, 0, self.more))
-        return functional.relu(kept + changed)
+        return functional.relu(self.second_norm(self.second(changed)) + self.shortcut(images))

@@ -143,21 +143,20 @@ def _for_the_data(plain: dict[str, Any]) -> dict[str, Any]:
         ConfigError: a setting of the dataset that doesn't fit.
     """
     model, source = plain["model"], plain["data"].get("source")
+    if not isinstance(model, dict) or "_target_" not in model:
+        return plain  # which `check` refuses
     if not isinstance(source, dict) or "_target_" not in source:
-        known = {
-            key: value for key, value in model.items() if (key, value) != ("num_classes", None)
-        }
+        known = {k: v for k, v in model.items() if k != "num_classes" or v is not None}
         return {**plain, "model": known}
     signatures.check(source, signatures.locate(source["_target_"], "data.source"), "data.source.")
-    built: Source = signatures.build({"data.source": source})["data.source"]
+    built = signatures.build({"data.source": source})["data.source"]
+    if not isinstance(built, Source):
+        return plain
     facts = {}
     if model.get("num_classes", 0) is None:
         facts["num_classes"] = len(built.classes)
-    taken = signatures.settings_of(model["_target_"], "model")
-    if (
-        built.channels != 1
-        and "in_channels" not in model
-        and (taken is None or "in_channels" in taken)
-    ):
-        facts["in_channels"] = built.channels
+    if built.channels != 1 and "in_channels" not in model:
+        taken = signatures.settings_of(model["_target_"], "model")
+        if taken is None or "in_channels" in taken:
+            facts["in_channels"] = built.channels
     return {**plain, "model": {**model, **facts}}

@@ -22,12 +22,13 @@ def test_a_run_in_colour_and_what_follows_it(lab_train, lab_evaluate, lab_compar
     assert called.status == 0, called.err
     result = json.loads((tmp_path / "run/result.json").read_text())
     assert (result["dataset"], result["model"]) == ("cifar10", "resnet")
-    # 3x3 from 3 to 4, 4 to 4 twice, 4 to 8, 8 to 8; five normalisations; 8 to 10 classes
-    sizes = 9 * (3 * 4 + 2 * 4 * 4 + 4 * 8 + 8 * 8) + 2 * (3 * 4 + 2 * 8) + 8 * 10 + 10
+    # 3x3 from 3 to 4, 4 to 4 twice, 4 to 8, 8 to 8, 1x1 from 4 to 8; six normalisations; linear
+    sizes = 9 * (3 * 4 + 2 * 4 * 4 + 4 * 8 + 8 * 8) + 4 * 8 + 2 * (3 * 4 + 3 * 8) + 8 * 10 + 10
     assert result["parameters"] == sizes
     with Image.open(tmp_path / "run/figures/samples.png") as picture:
         assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 5000
-    called = lab_evaluate("checkpoint=run", "inside=3", "corrupt=fog", "output=out")
+    called = lab_evaluate("checkpoint=run", f"data.root={root}", "inside=3", "corrupt=fog",
+                          "output=out")  # fmt: skip
     assert called.status == 0, called.err
     assert read(tmp_path / "out")["images"] == 20
     called = lab_compare("runs=run")

@@ -109,7 +109,7 @@ BAD = {
     ),
     "an unknown dataset": (
         ["checkpoint=two.ckpt"],
-        "trained on mine: say data=NAME; there are digits, fashion_mnist, folder, kaggle, kmnist,",
+        "trained on mine: say data=NAME; there are cifar10, digits, emnist,",
     ),
     "no dataset": (["checkpoint=bare.ckpt"], "bare.ckpt: was trained on no dataset: say data=NAME"),
     "a split that isn't described": (
@@ -121,7 +121,7 @@ BAD = {
         "split=val: the checkpoints have different ones",
     ),
     "a split": (["split=best"], "split=best: should be 'test', 'val', 'train' or 'all'"),
-    "data": (["data=emnist"], "data=emnist: no such choice; did you mean"),
+    "data": (["data=emist"], "data=emist: no such choice; did you mean"),
     "no root": (["data=kaggle"], "data.root: a value is missing"),
     "no root of folders": (["data=folder"], "data.root: a value is missing"),
     "a value of data": (["data=digits", "data.val_size=x"], "data.val_size=x: should be a valid"),

@@ -106,5 +106,5 @@ def test_a_new_metric_is_counted_in_training_and_in_an_evaluation_alike(monkeypa
 
 
 def test_of_every_metric_it_is_known_which_is_better():
-    assert set(MODES) == set(counts.METRICS)
+    assert set(MODES) - {"corruption_error"} == set(counts.METRICS)  # of reports/corrupted.py
     assert list(Counter(2).compute().means) == list(counts.METRICS)

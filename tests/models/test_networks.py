@@ -58,9 +58,11 @@ PARAMETERS = {
     "lenet_maxpool": conv(5, 1, 6) + conv(5, 6, 10)
     + linear(10 * 4**2, 120) + linear(120, 84) + linear(84, 10),
     "mlp": linear(28**2, 784) + linear(784, 128) + linear(128, 10),
-    # convolutions without biases; each stage of three blocks has six, the first of which widens
+    # convolutions without biases; a stage of three blocks has six, the first of which may widen,
+    # beside one of 1x1
     "resnet": 9 * (1 * 16 + 6 * 16 * 16 + 16 * 32 + 5 * 32 * 32 + 32 * 64 + 5 * 64 * 64)
-    + norm(16) + 6 * (norm(16) + norm(32) + norm(64)) + linear(64, 10),
+    + norm(16) + 6 * (norm(16) + norm(32) + norm(64)) + 16 * 32 + norm(32) + 32 * 64 + norm(64)
+    + linear(64, 10),
     # 14 pixels of four channels, less two, halved, less two; no bias before normalisation
     "speed_cnn": 9 * 4 * 16 + norm(16) + 9 * 16 * 48 + norm(48) + linear(48 * 4**2, 10),
 }  # fmt: skip
@@ -285,17 +287,18 @@ def test_compact_net_that_pools_early_computes_what_its_layers_say():
 
 
 def test_a_residual_block_adds_what_came_in():
-    block = ResNet(widths=[2, 3], blocks=1).network[4].eval()  # from 2 to 3, half the pixels
+    network = ResNet(widths=[2, 3], blocks=2).network.eval()
+    wider, same = network[5], network[6]  # from 2 to 3, half the pixels; as many
     x = torch.rand(2, 2, 6, 6)
-    changed = functional.conv2d(x, block.first.weight, stride=2, padding=1) / (1 + 1e-5) ** 0.5
-    changed = functional.conv2d(changed.relu(), block.second.weight, padding=1)
-    kept = torch.cat([x[..., ::2, ::2], torch.zeros(2, 1, 3, 3)], 1)
-    expected = (kept + changed / (1 + 1e-5) ** 0.5).relu()
-    torch.testing.assert_close(block(x), expected)
-
-
-def test_resnet_20_has_the_parameters_of_the_paper():
-    assert count(ResNet(in_channels=3)) == 269_722  # without shortcuts' weights: "0.27M"
+    norm = (1 + 1e-5) ** 0.5  # of untrained statistics
+    changed = (functional.conv2d(x, wider.first.weight, stride=2, padding=1) / norm).relu()
+    changed = functional.conv2d(changed, wider.second.weight, padding=1)
+    kept = functional.conv2d(x, wider.shortcut[0].weight, stride=2)
+    y = ((kept + changed) / norm).relu()
+    torch.testing.assert_close(wider(x), y)
+    changed = (functional.conv2d(y, same.first.weight, padding=1) / norm).relu()
+    changed = functional.conv2d(changed, same.second.weight, padding=1) / norm
+    torch.testing.assert_close(same(y), (y + changed).relu())
 
 
 @pytest.mark.parametrize("separable", [False, True])
@@ -399,7 +402,7 @@ GOLDEN = {
     "kaggle_cnn": [2.3036, 2.29609, 2.28924, 2.28135, 2.27277],
     "lenet": [2.30377, 2.29545, 2.28703, 2.27833, 2.26919],
     "lenet_maxpool": [2.30598, 2.29895, 2.2935, 2.28835, 2.28359],
-    "resnet": [2.76126, 1.93926, 1.35641, 0.90691, 0.57769],
+    "resnet": [2.58518, 1.91394, 1.42038, 1.01257, 0.68719],
     "mlp": [2.32156, 1.95069, 1.65765, 1.37193, 1.08578],
     "speed_cnn": [2.26396, 1.89591, 1.55813, 1.25525, 0.99061],
 }
