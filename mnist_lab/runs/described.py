@@ -45,7 +45,8 @@ def described(
     if not 0 <= seed < 2**32:
         raise ConfigError("seed: there was no seed_everything(SEED) before the model was built")
     groups = _groups(data, model)
-    plain = {**groups, **root, "seed": seed, "sweep": None, "resume": None, "trust": []}
+    of_sweeps = {"sweep": None, "sweep_patience": _train_yaml()["sweep_patience"]}
+    plain = {**groups, **root, "seed": seed, **of_sweeps, "resume": None, "trust": []}
     try:
         text = json.dumps({**plain, "folder": "${folder}"}, default=_refuse)
     except (ValueError, RecursionError) as error:
@@ -175,9 +176,14 @@ def _target(
     }
 
 
+def _train_yaml() -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load(Path(CONF, "train.yaml").read_text(encoding="utf-8"))
+    return content
+
+
 def _settings_in_conf() -> dict[str, set[str]]:
     """What all files in `conf/` that are of a class name; what runs name of `data` and `model`."""
-    root = yaml.safe_load(Path(CONF, "train.yaml").read_text(encoding="utf-8"))
+    root = _train_yaml()
     found = {group: set(root[group]) for group in ("data", "model")}
 
     def look(node: Any) -> None:

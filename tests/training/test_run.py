@@ -277,8 +277,8 @@ def test_a_run_that_cannot_be_written_down_says_so(tmp_path, digits, caplog):
     assert not (tmp_path / "config.yaml").exists()
     line = "No config.yaml, the run can be continued from Python only: the trainer is not of"
     assert any(text.startswith(line) for text in caplog.messages)
-    runs, ((_, reason, _),) = gather.read([tmp_path])
+    runs, (left_out,) = gather.read([tmp_path])
     assert not runs
     stored = json.loads((tmp_path / "result.json").read_text())["metrics"]["test/accuracy"]
     known = f"(no config.yaml): mlp on digits, test/accuracy {stored}"
-    assert reason == f"its settings are not known {known}"
+    assert left_out.reason == f"its settings are not known {known}"
