@@ -62,10 +62,15 @@ class TorchvisionSource(Source, Ranged):
         self.first_label, self.transpose = first_label, transpose
 
     def prepare(self, root: Path, mirror: str | None) -> None:
+        splits: tuple[Split, ...] = ("train", "test")
+        if all(self._opened(root, split) is not None for split in splits):
+            return  # a lock could not be had on a disk that can only be read
+        if mirror:
+            log.info("data.mirror=%s: torchvision knows of no mirrors", mirror)
         try:
             root.mkdir(parents=True, exist_ok=True)
             with FileLock(root / f".{self.dataset}.lock", timeout=LOCK_SECONDS):
-                for split in ("train", "test"):
+                for split in splits:
                     if self._opened(root, split) is None:
                         self._fetch(root, split)
         except Timeout:

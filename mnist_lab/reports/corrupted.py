@@ -51,7 +51,8 @@ class Corruptions(Callback):
     def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         data: DataModule = attributes(trainer).datamodule
         assert isinstance(pl_module, Classifier)
-        images, labels = data.tensors("test")
+        tested = slice(int(sum(trainer.num_test_batches)) * data.eval_batch_size)
+        images, labels = (each[tested] for each in data.tensors("test"))
 
         def judged(images: Tensor) -> Evaluation:
             return ensemble.evaluate(
@@ -66,7 +67,7 @@ class Corruptions(Callback):
         self._judged = shown, errors
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and not attributes(trainer).fast_dev_run:
             clean = 1 - float(trainer.callback_metrics["test/accuracy"])  # known from here on
             drawn = {"corruptions": figure(*self._judged, clean)}
             gallery.save(Path(trainer.default_root_dir, "figures"), drawn)

@@ -240,7 +240,7 @@ def _add_hyperparameters(
     Lightning's and torch's own ways leave out the column of what a run doesn't have, and the tab
     takes its columns from any one run.
     """
-    from torch.utils.tensorboard.summary import hparams
+    from torch.utils.tensorboard import summary as summaries
 
     values = {f"final/{key.replace('/', '_')}": result.metrics[key] for key in _SCORES}
     assert result.best_epoch is not None  # of a run that was completed
@@ -251,5 +251,6 @@ def _add_hyperparameters(
     for name, value in values.items():
         if value is not None:
             board.add_scalar(name, value, step)
-    for summary in hparams(dict(given), values):  # type: ignore[no-untyped-call]  # torch gives it no types
+    made: Any = summaries  # which gives this function no types
+    for summary in made.hparams(dict(given), values):
         _add(board, summary, step)

@@ -77,19 +77,12 @@ def test_an_evaluation_that_cannot_be_replaced_is_as_it_was(trained, other, lab_
         subprocess.run(["chattr", "-i", str(out / "figures")], check=True)
 
 
-def test_an_evaluation_fills_a_mounted_folder(trained, other, lab_evaluate, tmp_path):
-    out = tmp_path / "out"
-    out.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(out)]
-    if subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("mounting is not permitted here")
-    try:
-        assert lab_evaluate(f"checkpoint={trained}", "output=out").status == 0
-        before = read(out)
-        assert lab_evaluate(f"checkpoint={other}", "output=out", "overwrite=true").status == 0
-        assert read(out) != before
-    finally:
-        subprocess.run(["umount", "-l", str(out)], check=True)
+def test_an_evaluation_fills_a_mounted_folder(trained, other, lab_evaluate, mounted, tmp_path):
+    out = mounted(tmp_path / "out", "12m")
+    assert lab_evaluate(f"checkpoint={trained}", "output=out").status == 0
+    before = read(out)
+    assert lab_evaluate(f"checkpoint={other}", "output=out", "overwrite=true").status == 0
+    assert read(out) != before
 
 
 BAD = {

@@ -63,3 +63,13 @@ def test_what_does_not_fit_is_refused_in_a_line(lab_train, lab_compare, write_ru
     (line,) = called.err.splitlines()
     assert "none of 1 runs can be compared" in line
     assert "was not measured by corruption_error" in line
+
+
+def test_as_many_images_are_corrupted_as_tested(lab_train, tmp_path):
+    called = lab_train(*TINY, *FEW, "trainer.fast_dev_run=true", "data.eval_batch_size=7",
+                       "hydra.run.dir=quick")  # fmt: skip
+    assert called.status == 0, called.err
+    (told,) = (line for line in called.out.splitlines() if "corruption_error/fog" in line)
+    error = float(told.split("│")[2])
+    assert error * 7 == pytest.approx(round(error * 7), abs=1e-3)  # of seven images
+    assert not (tmp_path / "quick/figures").exists()

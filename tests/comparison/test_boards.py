@@ -1,9 +1,6 @@
 """Groups in TensorBoard: read back against numpy, and opened in a browser."""
 
 import json
-import re
-import subprocess
-import sys
 import time
 from urllib.request import urlopen
 
@@ -15,6 +12,7 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 
 from mnist_lab.comparison import boards
 from mnist_lab.comparison.histories import curves
+from tests.reports.served import tensorboard
 
 EPOCHS = 3
 TAGS = {"val/accuracy": "Accuracy/val", "train/loss": "Loss/train", "lr": "lr"}
@@ -118,26 +116,11 @@ def test_another_comparison_takes_the_place_of_an_earlier_one(write_curves, writ
 
 @pytest.fixture
 def address(write_curves, write_boards):
-    """A TensorBoard over two groups, on loopback."""
+    """Of a TensorBoard over two groups."""
     for hidden in ("[16]", "[4]"):
         write_curves(hidden, 3)
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(write_boards())]
-    process = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-            yield found[0]
-            break
-    process.terminate()
-    process.wait(60)
-    process.stdout.close()
-    assert "http://" in "".join(said), said
+    with tensorboard(write_boards()) as address:
+        yield address
 
 
 def test_tensorboard_shows_groups_with_their_bands(address, browser):

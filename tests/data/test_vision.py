@@ -36,6 +36,7 @@ def test_cifar10_is_read_in_colour(cifar10):
     assert torch.equal(train[0], torch.from_numpy(images[:100]))
     assert train[1].tolist() == labels[:100].tolist()
     assert (data.source.channels, data.classes[6]) == (3, "frog")
+    assert [path.name for path in root.iterdir()] == ["cifar-10-batches-py"]  # and no lock
 
 
 def test_a_broken_file_is_no_dataset_and_the_error_a_line(cifar10, monkeypatch):

@@ -4,7 +4,6 @@ import math
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hydra.errors import InstantiationException
@@ -13,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mnist_lab.data import Digits
-from mnist_lab.models import MLP, Classifier, CompactNet, ConvNet, LeNet, ResNet
+from mnist_lab.models import MLP, Classifier, CompactNet, ConvNet, LeNet
 from mnist_lab.settings.changes import choices
+from tests.models.noise import noise
 
 CONF = Path(__file__).resolve().parents[2] / "conf/model"
 SHIPPED = sorted(choices("model"))
@@ -179,11 +179,6 @@ def test_activations_are_the_functions_of_their_names(name, formula):
     torch.testing.assert_close(MLP(hidden=[4], activation=name).network[2](x), formula(x))
 
 
-def noise(*shape: int) -> Tensor:
-    # RandomState's streams never change
-    return torch.from_numpy(np.random.RandomState(0).randint(0, 256, shape, dtype=np.uint8))
-
-
 @pytest.mark.parametrize(
     ("settings", "act", "pool"),
     [
@@ -244,95 +239,6 @@ def test_convnet_on_unshuffled_pixels_computes_what_its_layers_say():
 def test_convnet_refuses_blocks_that_do_not_fit(settings, told):
     with pytest.raises(ValueError, match=told):
         ConvNet(**settings)
-
-
-def test_compact_net_computes_what_its_layers_say():
-    model = CompactNet(stem=3, widths=[[4], [5]], head="flat", dropout=0.5).eval()
-    images = noise(2, 1, 28, 28)
-    x = model.preprocess(images)
-    stem, stem_norm, _, first, _, first_norm, _, second, second_norm, *_, last = model.network
-    x = stem_norm(functional.conv2d(x, stem.weight, stride=2)).relu()
-    assert x.shape == (2, 3, 12, 12)
-    x = first_norm(functional.max_pool2d(functional.conv2d(x, first.weight), 2)).relu()
-    x = second_norm(functional.conv2d(x, second.weight)).relu()
-    assert x.shape == (2, 5, 3, 3)
-    expected = functional.linear(x.flatten(1), last.weight, last.bias)
-    torch.testing.assert_close(model(images), expected)
-
-
-def test_separable_convolutions_on_unshuffled_pixels_compute_what_they_say():
-    model = CompactNet(stem=3, early="unshuffle", widths=[[5]], separable=True).eval()
-    images = noise(2, 1, 28, 28)
-    x = model.preprocess(images)
-    x = torch.cat([x[..., i::2, j::2] for i in (0, 1) for j in (0, 1)], dim=1)
-    _, stem, stem_norm, _, each, mixed, norm, *_, last = model.network
-    x = stem_norm(functional.conv2d(x, stem.weight)).relu()
-    maps = [functional.conv2d(x[:, [i]], each.weight[[i]]) for i in range(3)]
-    x = torch.einsum("nihw,oi->nohw", torch.cat(maps, 1), mixed.weight[..., 0, 0])
-    x = norm(x).relu()
-    assert x.shape == (2, 5, 10, 10)
-    expected = functional.linear(x.mean((2, 3)), last.weight, last.bias)
-    torch.testing.assert_close(model(images), expected)
-
-
-def test_compact_net_that_pools_early_computes_what_its_layers_say():
-    model = CompactNet(stem=3, early="pool", widths=[[4]]).eval()
-    images = noise(2, 1, 28, 28)
-    x = model.preprocess(images)
-    stem, _, stem_norm, _, conv, norm, *_, last = model.network
-    x = stem_norm(functional.max_pool2d(functional.conv2d(x, stem.weight), 2)).relu()
-    assert x.shape == (2, 3, 13, 13)
-    x = norm(functional.conv2d(x, conv.weight)).relu().mean((2, 3))
-    torch.testing.assert_close(model(images), functional.linear(x, last.weight, last.bias))
-
-
-def test_a_residual_block_adds_what_came_in():
-    network = ResNet(widths=[2, 3], blocks=2).network.eval()
-    wider, same = network[5], network[6]  # from 2 to 3, half the pixels; as many
-    x = torch.rand(2, 2, 6, 6)
-    norm = (1 + 1e-5) ** 0.5  # of untrained statistics
-    changed = (functional.conv2d(x, wider.first.weight, stride=2, padding=1) / norm).relu()
-    changed = functional.conv2d(changed, wider.second.weight, padding=1)
-    kept = functional.conv2d(x, wider.shortcut[0].weight, stride=2)
-    y = ((kept + changed) / norm).relu()
-    torch.testing.assert_close(wider(x), y)
-    changed = (functional.conv2d(y, same.first.weight, padding=1) / norm).relu()
-    changed = functional.conv2d(changed, same.second.weight, padding=1) / norm
-    torch.testing.assert_close(same(y), (y + changed).relu())
-
-
-@pytest.mark.parametrize("separable", [False, True])
-def test_tied_convolutions_are_counted_and_trained_once(separable):
-    widths = [[3, 5, 5], [5]]
-    model, free = (CompactNet(stem=3, widths=widths, tied=tied, separable=separable)
-                   for tied in (True, False))  # fmt: skip
-    square = 5 * 9 + 5 * 5 if separable else 5 * 5 * 9
-    own, all_free = (sum(p.numel() for p in each.parameters()) for each in (model, free))
-    assert all_free - own == square  # two of 5 to 5, where one counts; 3 to 3 is another
-    kernels = [each.weight for each in model.network if isinstance(each, torch.nn.Conv2d)]
-    last = [each for each in kernels if each.shape[0] == 5][-2:]
-    if not separable:
-        assert last[0] is last[1]
-        images = noise(4, 1, 28, 28)
-        model(images).sum().backward()
-        grads = last[0].grad
-        free.load_state_dict(model.state_dict())
-        free.train(model.training)(images).sum().backward()
-        apart = [each.weight.grad for each in free.network if isinstance(each, torch.nn.Conv2d)]
-        torch.testing.assert_close(grads, apart[-2] + apart[-1])
-
-
-@pytest.mark.parametrize(
-    ("settings", "told"),
-    [
-        ({"early": "unshuffle", "image_size": 27}, "image_size=27 is odd"),
-        ({"widths": [[4] * 6]}, "too small"),
-        ({"image_size": 8}, "too small"),
-    ],
-)
-def test_compact_net_refuses_blocks_that_do_not_fit(settings, told):
-    with pytest.raises(ValueError, match=told):
-        CompactNet(**settings)
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,9 @@ LONG = ["data=digits", "trainer.max_epochs=3000", "trainer.callbacks.early_stopp
 
 
 @pytest.fixture
-def disk(tmp_path):
+def disk(mounted, tmp_path):
     """A file system of 12 MB of its own."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(folder)]
-    if subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("mounting is not permitted here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    return mounted(tmp_path / "disk", "12m")
 
 
 def running(folder, tmp_path):

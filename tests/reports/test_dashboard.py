@@ -4,8 +4,6 @@ import io
 import json
 import re
 import shutil
-import subprocess
-import sys
 import time
 from functools import partial
 from urllib.parse import urlencode
@@ -29,6 +27,7 @@ from mnist_lab.models import MLP, ConvNet, LeNet
 from mnist_lab.reports import dashboard
 from mnist_lab.training import run
 from mnist_lab.training.trainer import default_trainer
+from tests.reports.served import tensorboard
 
 CLASSES = [str(k) for k in range(10)]
 FINAL = [
@@ -331,25 +330,9 @@ def test_it_can_be_left_out(lab_train, tmp_path):
 
 @pytest.fixture(scope="module")
 def address(runs):
-    """A TensorBoard over both runs, on loopback."""
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(runs[0])]
-    process = subprocess.Popen(
-        [*command, "--host", "127.0.0.1", "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    assert process.stdout is not None
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-            yield found[0]
-            break
-    process.terminate()
-    process.wait(10)
-    process.stdout.close()
-    assert re.search("http://", "".join(said)), said
+    """Of a TensorBoard over both runs."""
+    with tensorboard(runs[0]) as address:
+        yield address
 
 
 ONE, TWO = "digits/lenet/one/tensorboard", "digits/mlp/two/tensorboard"

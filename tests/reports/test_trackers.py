@@ -157,19 +157,12 @@ def test_a_server_that_does_not_answer_is_a_line(address, folder, caplog):
     assert address.removeprefix("http://").split(":")[0] in assert_one_line(tracker, folder, caplog)
 
 
-def test_a_full_disk_is_a_line(folder, tmp_path, caplog):
+def test_a_full_disk_is_a_line(folder, mounted, tmp_path, caplog):
     needs("mlflow")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(disk)]
-    if subprocess.run(command, capture_output=True).returncode:
-        pytest.skip("mounting is not permitted here")
-    try:
-        History(str(folder)).log_metrics({"epoch": 0, "train/loss": 1.0})
-        tracker = trackers.MLflow(str(folder), **settings("mlflow", disk))
-        assert "full" in assert_one_line(tracker, folder, caplog)
-    finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True)
+    disk = mounted(tmp_path / "disk", "100k")
+    History(str(folder)).log_metrics({"epoch": 0, "train/loss": 1.0})
+    tracker = trackers.MLflow(str(folder), **settings("mlflow", disk))
+    assert "full" in assert_one_line(tracker, folder, caplog)
 
 
 def test_without_its_client_it_is_refused_before_the_run(lab_train, tmp_path, monkeypatch):
