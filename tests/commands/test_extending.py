@@ -85,10 +85,11 @@ def test_a_run_of_a_package_that_brings_no_folder_needs_trust(beside):
     code = (
         "from mnist_lab.runs.trust import vouch; from mnist_lab.settings import packages; "
         "stored = {'augment': {'_target_': 'mine.parts.invert', '_partial_': True}}; "
-        "vouch(stored); packages.folders.cache_clear(); "
+        "vouch(stored); print('trusted'); packages.folders.cache_clear(); "
         "packages.entry_points = lambda group: []; vouch(stored)"
     )
     done = call(beside, "-c", code)
+    assert done.stdout == "trusted\n", done.stderr
     assert "mine.parts.invert: is not of mnist_lab, lightning" in done.stderr.splitlines()[-1]
 
 
