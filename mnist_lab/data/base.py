@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -33,6 +33,9 @@ class Source(ABC):
 
     channels: int = 1
     """Of its images: 1 is grey, 3 red, green and blue."""
+    whole: Mapping[str, Any] | None = None
+    """The settings by which whole pictures become its images, which a network remembers; None:
+    pictures are read for the digit in them."""
     test_size: int | float | None = None
     incidental: ClassVar[tuple[str, ...]] = ()
     """What doesn't identify its images: names of its settings, and `root`, the folder, where what

@@ -174,6 +174,7 @@ class DataModule(Ranged, L.LightningDataModule):
             "classes": self.classes,
             **self._division.described(),
             "test_size": self.source.test_size,
+            **({} if self.source.whole is None else {"whole": dict(self.source.whole)}),
         }
 
     def __str__(self) -> str:

@@ -15,7 +15,14 @@ from mnist_lab.data.base import FileError
 from mnist_lab.data.idx import Bytes
 from mnist_lab.data.packed import unpacked
 from mnist_lab.data.pages import Digits, read_page
-from mnist_lab.data.pictures import SUFFIXES, is_picture, pictures_in, read_each, read_pictures
+from mnist_lab.data.pictures import (
+    SUFFIXES,
+    Shape,
+    is_picture,
+    pictures_in,
+    read_each,
+    read_pictures,
+)
 from mnist_lab.data.tables import open_table, seems_a_table
 
 _PAGES = 8  # are read at a time, and wait to be labelled
@@ -26,7 +33,7 @@ class Images:
     """Images to be labelled.
 
     Attributes:
-        batches: where in the input each image stands, and the images `(N, 1, 28, 28)` uint8.
+        batches: where in the input each image stands, and the images `(N, C, H, W)` uint8.
             Reading may raise `FileError`; an unreadable picture is left out.
         total: how many there are, where that is known beforehand.
         names: of the pictures, by their place; None for the images of one file.
@@ -43,7 +50,14 @@ class Images:
     understood: list[str] = field(default_factory=list)
 
 
-def open_images(path: Path, size: int, *, classes: int = 10, scale: float | None = None) -> Images:
+def open_images(
+    path: Path,
+    size: int,
+    *,
+    classes: int = 10,
+    scale: float | None = None,
+    whole: Shape | None = None,
+) -> Images:
     """The images in a picture, a folder, an IDX file or a table, by what it is.
 
     The last two may be packed (`packed.unpacked`); the labels of a table are not looked at.
@@ -52,13 +66,16 @@ def open_images(path: Path, size: int, *, classes: int = 10, scale: float | None
         size: of the batches.
         classes: how many there are, by which a table's labels are known where nothing names them.
         scale: what the values of a table or IDX file are multiplied by.
+        whole: the shape that pictures are brought to as they are; None: that of the digits in them.
 
     Raises:
         FileError: there is nothing, or nothing of the kind.
     """
     listed = _listed(path)
     if listed is not None:
-        return _pictures(listed, size)
+        return _pictures(listed, size, whole)
+    if whole is not None:
+        raise FileError(f"{path}: no picture; of images that are no digits, only pictures are read")
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(unpacked(path))
         if not (isinstance(file, zipfile.ZipFile) or seems_a_table(file, path)):
@@ -155,12 +172,12 @@ def _listed(path: Path) -> _Listed | None:
     return _Listed(paths, names, others)
 
 
-def _pictures(listed: _Listed, size: int) -> Images:
+def _pictures(listed: _Listed, size: int, whole: Shape | None) -> Images:
     def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        for places, pictures, faults in read_pictures(listed.paths, size):
+        for places, pictures, faults in read_pictures(listed.paths, size, whole):
             images.refused += faults
             if places:
-                yield torch.tensor(places), torch.from_numpy(pictures).unsqueeze(1)
+                yield torch.tensor(places), torch.from_numpy(pictures)
 
     images = Images(_ahead(batches()), len(listed.paths), listed.names, others=listed.others)
     return images

@@ -3,15 +3,17 @@
 import logging
 from abc import abstractmethod
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mnist_lab.data.base import DataError, Source, Split
-from mnist_lab.data.pictures import pictures_in, read_pictures
+from mnist_lab.data.pictures import Shape, pictures_in, read_pictures
 from mnist_lab.data.split import count, stratified
 from mnist_lab.data.tables import read_table
+from mnist_lab.settings.ranges import Count, Ranged
 from mnist_lab.system.files import class_names, split_folders
 
 log = logging.getLogger(__name__)
@@ -95,8 +97,8 @@ def _train_table(root: Path) -> Path:
     return tables[0] if tables else path
 
 
-class FolderSource(_LocalSource):
-    """Pictures in a folder for each class, brought into MNIST's form (`pictures.read_picture`).
+class FolderSource(_LocalSource, Ranged):
+    """Pictures in a folder for each class, in MNIST's form (`read_picture`) or as they are.
 
     Folders called train, val and test (or training, valid, ...) with such folders are the splits.
     Without one for the test, a part of the pictures to train on, the same in every run and never
@@ -105,12 +107,32 @@ class FolderSource(_LocalSource):
     Args:
         classes: the folders' names in order, as `files.class_names` finds them.
         test_size: of that part: an int is a count, a float between 0 and 1 a fraction.
+        form: `digit`: one is looked for in each picture; `plain`: pictures are only resized.
+        size: of plain pictures: pixels a side.
+        grey: whether plain pictures are; else they are in colour.
+
+    Raises:
+        ValueError: plain pictures without a size, or digits with such settings.
     """
 
     def __init__(
-        self, classes: list[str], name: str = "folder", test_size: int | float = 0.1
+        self,
+        classes: list[str],
+        name: str = "folder",
+        test_size: int | float = 0.1,
+        form: Literal["digit", "plain"] = "digit",
+        size: Count | None = None,
+        grey: bool = False,
     ) -> None:
         super().__init__(name, classes, test_size)
+        self.form, self.size, self.grey = form, size, grey
+        if form == "digit" and (size is not None or grey):
+            raise ValueError("size and grey are of form=plain alone; a digit has 28x28, grey")
+        if form == "plain":
+            if size is None:
+                raise ValueError("size=null: form=plain needs one, the pixels a side of its images")
+            self.channels = 1 if grey else 3
+            self.whole = {"form": form, "size": size, "grey": grey}
 
     def _load(self, root: Path) -> dict[str, tuple[Tensor, Tensor]]:
         folders = split_folders(str(root))
@@ -143,10 +165,11 @@ class FolderSource(_LocalSource):
                 log.info("%s: %d files that are no pictures", folder / name, len(others))
             paths += pictures
             labels += [label] * len(pictures)
-        batches = list(read_pictures(paths, 1000))
+        whole = Shape(self.channels, self.size, self.size) if self.size else None
+        batches = list(read_pictures(paths, 1000, whole))
         faults = [fault for *_, of_batch in batches for fault in of_batch]
         if faults:
             more = f" (and {len(faults) - 1} more of {len(paths)})" if len(faults) > 1 else ""
             raise DataError(f"{faults[0]}{more}")
         images = np.concatenate([pictures for _, pictures, _ in batches])
-        return torch.from_numpy(images).unsqueeze(1), torch.tensor(labels)
+        return torch.from_numpy(images), torch.tensor(labels)

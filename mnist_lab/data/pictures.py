@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -30,6 +30,15 @@ _BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")
 _BRANDS = (b"ftyphei", b"ftypmif", b"ftypavi")  # HEIF and AVIF, from the fifth byte
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "AVIF")  # others may start programs
 _ENOUGH = 384  # pixels along the longer side, from which 20 are made
+
+
+class Shape(NamedTuple):
+    """Of an image that is made of a whole picture."""
+
+    channels: int
+    """1: grey; 3: red, green and blue."""
+    height: int
+    width: int
 
 
 def is_picture(path: Path) -> bool:
@@ -81,15 +90,23 @@ def _numeric(name: str) -> tuple[list[str | int], str]:
 
 
 def read_pictures(
-    paths: Sequence[Path], size: int
+    paths: Sequence[Path], size: int, whole: Shape | None = None
 ) -> Iterator[tuple[list[int], Bytes, list[FileError]]]:
-    """Pictures in MNIST's form by batches of `size`, read by a few threads.
+    """Pictures by batches of `size`, read by a few threads.
+
+    Args:
+        whole: what they are brought to as they are; None: the digit in each, in MNIST's form.
 
     Yields:
-        which of `paths` could be read, these pictures `(N, 28, 28)`, and what is wrong with others.
+        which of `paths` could be read, the pictures `(N, C, H, W)`, and what is wrong with others.
     """
-    for places, pictures, faults in read_each(paths, size, read_picture):
-        yield places, np.stack(pictures) if pictures else np.empty((0, 28, 28), np.uint8), faults
+
+    def read(path: Path) -> Bytes:
+        return read_picture(path)[None] if whole is None else read_whole(path, whole)
+
+    shape = whole or (1, 28, 28)
+    for places, pictures, faults in read_each(paths, size, read):
+        yield places, np.stack(pictures) if pictures else np.empty((0, *shape), np.uint8), faults
 
 
 def read_each(
@@ -147,6 +164,25 @@ def read_picture(path: Path) -> Bytes:
     if not alone:
         log.warning("%s: more than one digit stands out; the likeliest is read", path)
     return digit
+
+
+def read_whole(path: Path, shape: Shape) -> Bytes:
+    """A picture `(C, H, W)`, resized with no regard to its proportions, on white if transparent.
+
+    Raises:
+        FileError: no readable picture, or one of more than 50 million pixels.
+    """
+    picture = decoded(path, 4 * max(shape.height, shape.width))
+    opacity = picture.opacity[..., None] / 255
+    pixels = opacity * picture.colours + (1 - opacity) * 255
+    if shape.channels == 1 and pixels.shape[-1] == 3:
+        pixels = pixels @ _LUMA[:, None]
+    size = shape.width, shape.height
+    planes = [
+        np.asarray(Image.fromarray(plane).resize(size, Resampling.BILINEAR))
+        for plane in pixels.round().astype(np.uint8).transpose(2, 0, 1)
+    ]
+    return np.stack(planes if len(planes) == shape.channels else planes * shape.channels)
 
 
 def to_mnist(pixels: Pixels) -> tuple[Bytes, bool]:

@@ -61,8 +61,8 @@ def dataset(network: Handed) -> DataModule:
     division = [key.removeprefix("data.") for key in keys(Role.SPLIT)]
     settings = {key: data[key] for key in division if key in data}
     settings |= {"root": data["root"]} if data.get("root") is not None else {}
-    if data.get("test_size") is not None:
-        settings["source"] = {"test_size": data["test_size"]}
+    source = {**({"test_size": data.get("test_size")}), **(data.get("whole") or {})}
+    settings["source"] = {name: value for name, value in source.items() if value is not None}
     try:
         made = make(f"data/{data.get('name')}", **settings)
     except ConfigError as error:

@@ -14,6 +14,7 @@ from mnist_lab.system.files import output_file, refuse_taken
 
 if TYPE_CHECKING:
     from mnist_lab.data.inputs import Images, Pages
+    from mnist_lab.data.pictures import Shape
     from mnist_lab.runs.likeness import Remedies
     from mnist_lab.runs.trained import Trained
 
@@ -72,16 +73,16 @@ def predict(
     from mnist_lab.runs.likeness import Remedies
 
     network = trained.load(checkpoint, device, trust)
-    if len(network.model.mean) != 1:
-        raise LabError(
-            f"checkpoint={checkpoint}: takes images of {len(network.model.mean)} channels; predict "
-            "reads grey ones"
-        )
+    whole = _whole(network)
+    if whole is not None and lines:
+        raise LabError(f"lines=true: {checkpoint} was trained on whole pictures, not on digits")
     remedies = Remedies(invert, transpose, scale)
     images: Images | Pages = (
         open_pages(Path(input))
         if lines
-        else open_images(Path(input), batch_size, classes=len(network.classes), scale=scale)
+        else open_images(
+            Path(input), batch_size, classes=len(network.classes), scale=scale, whole=whole
+        )
     )
     if images.names is not None and remedies != Remedies():
         raise LabError(
@@ -105,6 +106,21 @@ def predict(
     if images.refused:
         raise LabError(f"{len(images.refused)} of {images.total} pictures were not readable")
     return count
+
+
+def _whole(network: "Trained") -> "Shape | None":
+    """The shape of the images that it was trained on, if these were whole pictures."""
+    from mnist_lab.data.pictures import Shape
+
+    channels = len(network.model.mean)
+    if channels == 1 and not (network.data or {}).get("whole"):
+        return None
+    if network.typical is None or channels not in (1, 3):
+        raise LabError(
+            f"checkpoint={network.path}: takes images of {channels} channels, and doesn't say how "
+            "a picture becomes one"
+        )
+    return Shape(channels, *network.typical.means.shape[-2:])
 
 
 def _label(

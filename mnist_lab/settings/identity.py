@@ -30,6 +30,11 @@ def influential(plain: Mapping[str, Any], own: Sequence[str] | None = None) -> d
                 kept["data"].pop(name, None)
     source = kept["data"].get("source")
     source = source if isinstance(source, dict) else {}
+    if source.get("form") == "digit":  # likewise
+        del source["form"]
+        for name in ("size", "grey"):
+            if not source.get(name):
+                source.pop(name, None)
     if own is None:
         own = roles.incidental(str(source.get("_target_")), ask=False)
     if "root" not in own:

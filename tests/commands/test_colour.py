@@ -35,6 +35,40 @@ def test_a_run_in_colour_and_what_follows_it(lab_train, lab_evaluate, lab_compar
     assert called.status == 0, called.err
 
 
+def test_photographs_are_learnt_told_apart_and_labelled(
+    lab_train, lab_evaluate, lab_predict, tmp_path
+):
+    random = np.random.RandomState(0)
+    for name, colour in (("leaf", (30, 160, 40)), ("sky", (60, 120, 230))):
+        (tmp_path / "photographs" / name).mkdir(parents=True)
+        for i in range(30):
+            noise = random.randint(-30, 31, (30 + i, 50, 3)) + colour
+            picture = Image.fromarray(noise.clip(0, 255).astype(np.uint8))
+            picture.save(tmp_path / "photographs" / name / f"{i}.png")
+    called = lab_train("data=folder", "data.root=photographs", "data.source.form=plain",
+                       "data.source.size=16", "data.batch_size=8", "model=mlp",
+                       "trainer.max_epochs=3", "hydra.run.dir=run")  # fmt: skip
+    assert called.status == 0, called.err
+    assert json.loads((tmp_path / "run/result.json").read_text())["metrics"]["test/accuracy"] == 1
+    called = lab_evaluate("checkpoint=run", "split=all", "output=out")
+    assert called.status == 0, called.err
+    told = read(tmp_path / "out")
+    assert (told["images"], told["metrics"]["accuracy"]) == (60, 1)
+    called = lab_predict("checkpoint=run", "input=photographs", "output=table.csv")
+    assert called.status == 0, called.err
+    rows = (tmp_path / "table.csv").read_text().splitlines()[1:]
+    assert len(rows) == 60
+    assert all(row.split("/")[0] == row.split(",")[1] for row in rows)
+    np.save(tmp_path / "x.npy", np.zeros((2, 28, 28), np.uint8))
+    for refused, told in (
+        (["input=x.npy"], "only pictures"),
+        (["input=x.npy", "lines=true"], "whole pictures"),
+    ):
+        called = lab_predict("checkpoint=run", *refused, "output=other.csv")
+        assert (called.status, len(called.err.splitlines())) == (1, 1)
+        assert told in called.err
+
+
 def test_channels_that_do_not_fit_the_data_are_refused_in_a_line(lab_train, root):
     called = lab_train("data=cifar10", f"data.root={root}", "data.val_size=20",
                        "model=mlp", "model.in_channels=1")  # fmt: skip

@@ -215,6 +215,30 @@ def test_folders_that_may_be_splits_or_classes_are_refused(names, told, folder, 
         class_names(str(tmp_path / "root"))
 
 
+def test_whole_pictures_are_in_colour_and_of_the_size_that_is_said(tmp_path):
+    for name, colour in (("red", (255, 0, 0)), ("sky", (0, 128, 255))):
+        (tmp_path / name).mkdir()
+        for width in (10, 40, 300):
+            Image.new("RGB", (width, 50), colour).save(tmp_path / name / f"{width}.png")
+    names = class_names(str(tmp_path))
+    images, labels = FolderSource(names, form="plain", size=12, test_size=2).read(tmp_path, "train")
+    colours = torch.tensor([[255, 0, 0], [0, 128, 255]], dtype=torch.uint8)
+    assert torch.equal(images, colours[labels][:, :, None, None].expand(4, 3, 12, 12))
+    grey = FolderSource(names, form="plain", size=12, grey=True, test_size=2)
+    images, labels = grey.read(tmp_path, "train")
+    assert images[:, 0, 6, 6].tolist() == [[76, 104][label] for label in labels]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"form": "plain"}, {"size": 32}, {"grey": True}, {"form": "plain", "size": 0}],
+    ids=str,
+)
+def test_forms_that_do_not_go_together_are_refused(settings):
+    with pytest.raises(ValueError, match="size"):
+        FolderSource(["a", "b"], **settings)
+
+
 def test_what_cannot_be_used_is_named(folder, kaggle, tmp_path):
     def refused(match, root=folder, **settings):
         with pytest.raises(LabError, match=match):

@@ -9,7 +9,14 @@ from PIL import Image, ImageCms, ImageOps
 
 from mnist_lab.data import Digits, FileError
 from mnist_lab.data.ink import form
-from mnist_lab.data.pictures import pictures_in, read_picture, read_pictures, to_mnist
+from mnist_lab.data.pictures import (
+    Shape,
+    pictures_in,
+    read_picture,
+    read_pictures,
+    read_whole,
+    to_mnist,
+)
 
 
 @pytest.fixture(scope="module")
@@ -213,8 +220,25 @@ def test_batches_keep_the_order_and_name_the_bad(digit, tmp_path):
     paths[3].write_bytes(b"bad")
     places, pictures, faults = zip(*read_pictures(paths, 2), strict=True)
     assert places == ([0, 1], [2], [4, 5], [6])
-    assert np.concatenate(pictures)[:, 5, 5].tolist() == [30 * i for i in (0, 1, 2, 4, 5, 6)]
+    assert np.concatenate(pictures)[:, 0, 5, 5].tolist() == [30 * i for i in (0, 1, 2, 4, 5, 6)]
     assert [str(fault).partition(":")[0] for each in faults for fault in each] == [str(paths[3])]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_whole_picture_is_resized_as_pillow_does(mode, channels, tmp_path):
+    noise = np.random.RandomState(0).randint(0, 256, (60, 80, 4), np.uint8)
+    noise[..., 3] = 255
+    noise[:30, :40, 3] = 0  # what cannot be seen is white
+    picture = Image.fromarray(noise, "RGBA").convert(mode)
+    picture.save(tmp_path / "x.png")
+    white = Image.new("RGBA", (80, 60), "white")
+    seen = Image.alpha_composite(white, picture) if mode == "RGBA" else picture
+    expected = seen.convert("RGB" if channels == 3 else "L").resize((24, 20), 2)
+    found = read_whole(tmp_path / "x.png", Shape(channels, 20, 24))
+    by_pillow = np.asarray(expected).reshape(20, 24, channels).transpose(2, 0, 1)
+    assert found.shape == (channels, 20, 24)
+    assert np.abs(found.astype(int) - by_pillow).max() <= 1
 
 
 def test_what_pillow_warns_of_is_refused_here_and_nowhere_else(tmp_path):
