@@ -95,13 +95,15 @@ def over(rungs: Sequence[Rung], timed: Mapping[int, float] | None = None) -> Fig
     """Test accuracy over parameters, beside published figures; with `timed`, over seconds."""
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
     axes = figure.add_subplot()
-    for each in rungs:
+    for place, each in enumerate(rungs):
+        left = place % 2 == 1  # neighbours' names stand on either side
         run, mean, ends = each.runs[0], each.percent.mean(), t_interval(each.percent)
         x = run.parameters if timed is None else timed[run.parameters] * run.epochs
         error = None if ends is None else [[mean - ends.low], [ends.high - mean]]
         axes.errorbar(x, mean, yerr=error, fmt="o", color=BLUE, capsize=3)
-        axes.annotate(each.name.removeprefix("ladder_"), (x, mean), xytext=(6, -12),
-                      textcoords="offset points", fontsize=9)  # fmt: skip
+        axes.annotate(each.name.removeprefix("ladder_"), (x, mean), xytext=(-7 if left else 7, -12),
+                      ha="right" if left else "left", textcoords="offset points",
+                      fontsize=9)  # fmt: skip
     for parameters, percent, deviation, chosen in PUBLISHED if timed is None else ():
         axes.errorbar(parameters, percent, yerr=deviation, fmt="x" if deviation is None else "s",
                       color=VERMILLION, capsize=3)  # fmt: skip
@@ -110,6 +112,7 @@ def over(rungs: Sequence[Rung], timed: Mapping[int, float] | None = None) -> Fig
                       ha="center" if right else "left", textcoords="offset points", fontsize=8,
                       color=VERMILLION)  # fmt: skip
     axes.set_xscale("log")
+    axes.margins(x=0.12)
     axes.set_xlabel("parameters" if timed is None else "seconds of training, one core")
     axes.set_ylabel("test accuracy, %: mean and its 95 % interval")
     restrained(axes)
