@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from tests.models.noise import noise
 from torch import nn
 from torch.nn import functional
 
 from mnist_lab.models import CompactNet
+from tests.models.noise import noise
 
 
 def test_it_computes_what_its_layers_say():
