@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,7 +67,8 @@ def open_images(
         size: of the batches.
         classes: how many there are, by which a table's labels are known where nothing names them.
         scale: what the values of a table or IDX file are multiplied by.
-        whole: the shape that pictures are brought to as they are; None: that of the digits in them.
+        whole: the shape that pictures are brought to as they are, and that an array's images have;
+            None: that of the digits in them.
 
     Raises:
         FileError: there is nothing, or nothing of the kind.
@@ -75,7 +77,7 @@ def open_images(
     if listed is not None:
         return _pictures(listed, size, whole)
     if whole is not None:
-        raise FileError(f"{path}: no picture; of images that are no digits, only pictures are read")
+        return _array(path, size, whole)
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(unpacked(path))
         if not (isinstance(file, zipfile.ZipFile) or seems_a_table(file, path)):
@@ -181,6 +183,37 @@ def _pictures(listed: _Listed, size: int, whole: Shape | None) -> Images:
 
     images = Images(_ahead(batches()), len(listed.paths), listed.names, others=listed.others)
     return images
+
+
+def _array(path: Path, size: int, whole: Shape) -> Images:
+    """The images of an `.npy` that have this shape already, read as they are labelled.
+
+    Raises:
+        FileError: it holds no such images.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise FileError(f"{path}: no picture, and no array of images: {reason}") from error
+    channels, height, width = whole
+    last = (height, width, channels)
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or not array.size:
+        raise FileError(f"{path}: no array of bytes (N, {height}, {width}, {channels})")
+    if array.shape[1:] == last:
+        array = array.transpose(0, 3, 1, 2)
+    elif array.shape[1:] == (height, width) and channels == 1:
+        array = array[:, None]
+    elif array.shape[1:] != tuple(whole):
+        raise FileError(
+            f"{path}: its shape is {array.shape}; images here are (N, {height}, {width}, {channels})"
+        )
+    batches = (
+        (torch.arange(start, min(start + size, len(array))),
+         torch.from_numpy(np.array(array[start : start + size])))
+        for start in range(0, len(array), size)
+    )  # fmt: skip
+    return Images(_ahead(batches), len(array))
 
 
 def _placed(

@@ -76,6 +76,8 @@ def predict(
     whole = _whole(network)
     if whole is not None and lines:
         raise LabError(f"lines=true: {checkpoint} was trained on whole pictures, not on digits")
+    if whole is not None and scale is not None:
+        raise LabError(f"scale={scale}: {checkpoint} takes bytes as they are, of whole pictures")
     remedies = Remedies(invert, transpose, scale)
     images: Images | Pages = (
         open_pages(Path(input))

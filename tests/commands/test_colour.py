@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mnist_lab.data.pictures import Shape, read_whole
 from tests.commands.runs import read
 from tests.data.cifar import write_cifar10
 
@@ -59,10 +60,19 @@ def test_photographs_are_learnt_told_apart_and_labelled(
     rows = (tmp_path / "table.csv").read_text().splitlines()[1:]
     assert len(rows) == 60
     assert all(row.split("/")[0] == row.split(",")[1] for row in rows)
-    np.save(tmp_path / "x.npy", np.zeros((2, 28, 28), np.uint8))
+    names = [row.split(",")[0] for row in rows]
+    pixels = [read_whole(tmp_path / "photographs" / name, Shape(3, 16, 16)) for name in names]
+    np.save(tmp_path / "x.npy", np.stack(pixels).transpose(0, 2, 3, 1))
+    called = lab_predict("checkpoint=run", "input=x.npy", "output=array.csv", "batch_size=7")
+    assert called.status == 0, called.err
+    of_array = (tmp_path / "array.csv").read_text().splitlines()[1:]
+    assert [row.split(",")[1] for row in of_array] == [row.split(",")[1] for row in rows]
+    np.save(tmp_path / "y.npy", np.zeros((2, 28, 28), np.uint8))
     for refused, told in (
-        (["input=x.npy"], "only pictures"),
-        (["input=x.npy", "lines=true"], "whole pictures"),
+        (["input=y.npy"], "y.npy: its shape is (2, 28, 28); images here are (N, 16, 16, 3)"),
+        (["input=table.csv"], "table.csv: no picture, and no array of images"),
+        (["input=x.npy", "scale=255"], "scale=255: run takes bytes as they are"),
+        (["input=x.npy", "lines=true"], "lines=true: run was trained on whole pictures"),
     ):
         called = lab_predict("checkpoint=run", *refused, "output=other.csv")
         assert (called.status, len(called.err.splitlines())) == (1, 1)
