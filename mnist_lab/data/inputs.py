@@ -206,7 +206,8 @@ def _array(path: Path, size: int, whole: Shape) -> Images:
         array = array[:, None]
     elif array.shape[1:] != tuple(whole):
         raise FileError(
-            f"{path}: its shape is {array.shape}; images here are (N, {height}, {width}, {channels})"
+            f"{path}: its shape is {array.shape}; images here are "
+            f"(N, {height}, {width}, {channels})"
         )
     batches = (
         (torch.arange(start, min(start + size, len(array))),
