@@ -11,6 +11,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from mnist_lab import models
@@ -228,3 +229,24 @@ def test_a_run_that_was_killed_and_went_on_is_the_one_without_trackers(lab_train
         assert run.id == json.loads((folder / f"trackers/{client}.json").read_text())["id"]
         assert [epoch for epoch, _ in run.curves["val/loss"]] == [0, 1, 2, 3, 4]
         assert "final/test_accuracy" in run.final
+
+
+@pytest.mark.slow
+def test_each_job_of_a_sweep_is_a_run_of_its_own(lab_train, tmp_path):
+    needs("mlflow", "wandb")
+    called = lab_train("-m", *TINY, *UNDRAWN, "trainer.max_epochs=1", "seed=0,1", "sweep=two",
+                       "tracker=[mlflow,wandb]", "hydra/launcher=joblib")  # fmt: skip
+    assert called.status == 0, called.err
+    jobs = {path.parent for path in (tmp_path / "outputs/sweeps/two").glob("*/result.json")}
+    assert len(jobs) == 2
+    for client, status in (("mlflow", "FINISHED"), ("wandb", 0)):
+        for job in jobs:  # on a busy machine its process may be at it still
+            while not (job / f"trackers/{client}.json").exists():
+                time.sleep(0.1)
+            with FileLock(job / f"trackers/.{client}.lock", 240):
+                pass
+        runs = held(client, tmp_path / "outputs")
+        assert {run.name for run in runs} == {job.name for job in jobs}
+        assert {str(run.settings["seed"]) for run in runs} == {"0", "1"}
+        assert [run.status for run in runs] == [status] * 2
+        assert all(len(run.curves["val/loss"]) == 1 for run in runs)
