@@ -3,10 +3,7 @@
 import argparse
 import json
 import logging
-import subprocess
-import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import HEAD, Row, compare, machine
+from benchmarks.processes import commands, processes, sweeps
 from benchmarks.sides import (
     Bare,
     Floor,
@@ -154,72 +152,6 @@ def growth(folder: Path, *common: str) -> Iterator[Row]:
         yield compare(row, many, lambda times=times: times * base(), turns=3 if times == 16 else 5)
 
 
-def commands(folder: Path, *common: str) -> Iterator[Row]:
-    def seconds(*arguments: str, status: int = 0) -> Callable[[], float]:
-        def go() -> float:
-            start = time.perf_counter()
-            ended = subprocess.run([sys.executable, *arguments], capture_output=True)
-            assert ended.returncode == status, ended.stderr.decode()
-            return time.perf_counter() - start
-
-        return go
-
-    def peak(module: str, *arguments: str) -> Callable[[], float]:
-        def go() -> float:
-            command = [sys.executable, "-c", _PEAK, module, *arguments]
-            ended = subprocess.run(command, capture_output=True, text=True, check=True)
-            return int(ended.stdout.splitlines()[-1]) / 1024
-
-        return go
-
-    train = ("-m", "mnist_lab.train")
-    imports = ("-c", "import lightning.pytorch")
-    quick = ("trainer.fast_dev_run=true", "test=false")  # a step, and one of validation
-    one_step = (*train, *quick, f"hydra.run.dir={folder}_step", *common)
-    row = Row("command to the end of its first step", "import lightning.pytorch", 1.0, ratio=False)
-    yield compare(row, seconds(*one_step), seconds(*imports))
-    nothing = seconds("-c", "")
-    for what, status in (("--help", 0), ("--cfg job", 0), ("model=nope", 1)):
-        row = Row(f"mnist_lab.train {what}", "python -c ''", 0.6, ratio=False)
-        yield compare(row, seconds(*train, *what.split(), status=status), nothing)
-    row = Row("resident peak of a LeNet run", "import lightning.pytorch", 250, False, "MiB")
-    epoch = ("model=lenet", "trainer.max_epochs=1", "data.batch_size=256")
-    with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
-        lenet = (*epoch, f"hydra.run.dir={fresh}/${{moment:}}", *common)
-        yield compare(row, peak("mnist_lab.train", *lenet), peak("lightning.pytorch"), turns=3)
-
-
-def sweeps(folder: Path, *common: str) -> Iterator[Row]:
-    jobs = ("model=lenet", "data.train_size=20000", "trainer.max_epochs=2", "data.batch_size=64",
-            "seed=0,1,2,3,4,5,6,7,8,9,10,11")  # fmt: skip
-
-    def seconds(*launcher: str) -> Callable[[], None]:
-        def go() -> None:
-            with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
-                place = f"hydra.sweep.dir={fresh}/sweep"
-                command = [sys.executable, "-m", "mnist_lab.train", "-m", *jobs, *launcher, place]
-                subprocess.run([*command, *common], check=True, capture_output=True)
-
-        return go
-
-    row = Row("12 jobs of LeNet, hydra/launcher=joblib", "one after the other", 1 / 1.3)
-    yield compare(row, seconds("hydra/launcher=joblib"), seconds(), turns=3)
-
-
-# Runs a module as `python -m` does, and prints the process's resident peak in KiB at its end.
-_PEAK = """
-import atexit, importlib, runpy, sys
-def tell():
-    lines = open("/proc/self/status").read().splitlines()
-    print(next(line for line in lines if line.startswith("VmHWM")).split()[1])
-atexit.register(tell)
-module = sys.argv.pop(1)
-if module == "lightning.pytorch":
-    importlib.import_module(module)
-else:
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
-"""
-
 PARTS = (
     against_bare,
     against_templates,
@@ -229,6 +161,7 @@ PARTS = (
     augmentation,
     growth,
     commands,
+    processes,
 )  # and `sweeps`, which alone takes a quarter of an hour: only when asked for
 
 
