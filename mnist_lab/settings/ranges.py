@@ -66,8 +66,13 @@ def _refuse(target: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[s
         try:
             adapters[name].validate_python(values[name])
         except ValidationError as error:
-            reason = error.errors()[0]["msg"].removeprefix("Input ")
-            raise ConfigError(f"{name}={values[name]}: {reason}") from None
+            first = error.errors()[0]
+            key, value = name, values[name]
+            for part in first["loc"]:  # the rest of it are names of types
+                if not (isinstance(value, Mapping) and part in value):
+                    break
+                key, value = f"{key}.{part}", value[part]
+            raise ConfigError(f"{key}={value}: {first['msg'].removeprefix('Input ')}") from None
 
 
 @functools.cache

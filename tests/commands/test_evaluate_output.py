@@ -162,7 +162,7 @@ BAD = {
     ),
     "a reference": (
         ["reference.mnist.test={fog: 0}"],
-        "reference={'mnist': {'test': {'fog': 0}}}: should be greater than 0",
+        "reference.mnist.test.fog=0: should be greater than 0",
     ),
     "tta": (["tta=26"], "tta must lie between 1 and 25, not 26"),
     "inside": (["inside=360"], "inside must lie between 0 and 359, not 360"),
