@@ -12,7 +12,7 @@ from typing import Annotated, Any, Self
 
 from annotated_types import Ge, Interval
 
-from mnist_lab.settings.signatures import ConfigError, parameters
+from mnist_lab.settings.signatures import ConfigError, parameters, within
 
 Count = Annotated[int, Ge(1)]
 """One at least."""
@@ -67,11 +67,7 @@ def _refuse(target: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[s
             adapters[name].validate_python(values[name])
         except ValidationError as error:
             first = error.errors()[0]
-            key, value = name, values[name]
-            for part in first["loc"]:  # the rest of it are names of types
-                if not (isinstance(value, Mapping) and part in value):
-                    break
-                key, value = f"{key}.{part}", value[part]
+            key, value = within(name, values[name], first["loc"])
             raise ConfigError(f"{key}={value}: {first['msg'].removeprefix('Input ')}") from None
 
 

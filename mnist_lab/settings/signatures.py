@@ -228,8 +228,20 @@ def _check_value(value: Any, expected: Any, key: str) -> None:
         named = [kind.__name__ for kind in kinds if isinstance(kind, type)]
         wanted = f"should be a {' or '.join(named)}" if len(named) == len(kinds) else "does not fit"
         wanted = wanted.replace("NoneType", "null")
+        places = {within(key, value, e["loc"])[0] for e in error.errors()}
+        if told and len(places) == 1:
+            key, value = within(key, value, error.errors()[0]["loc"])
         given = value if text is not None else type(value).__name__
         raise ConfigError(f"{key}={given}: {' or '.join(told) or wanted}") from None
+
+
+def within(key: str, value: Any, place: Sequence[int | str]) -> tuple[str, Any]:
+    """The setting inside nested ones that pydantic refuses, and its value."""
+    for part in place:  # the last may be names of types
+        if not (isinstance(value, Mapping) and part in value):
+            break
+        key, value = f"{key}.{part}", value[part]
+    return key, value
 
 
 def _is_a(value: Any, expected: Any) -> bool:
