@@ -39,6 +39,7 @@ def pytest_collection_modifyitems(config, items) -> None:
     if not config.getoption("--slow"):
         for item in items:
             if item.get_closest_marker("slow"):
+                # Told, not left out: .ci/run passes --slow, and whoever doesn't sees what he left.
                 item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
 
 

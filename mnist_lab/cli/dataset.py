@@ -42,7 +42,7 @@ def dataset(
     named = HydraConfig.get().runtime.choices["data"]
     name = named or _common_name(members)
     theirs = [member for member in members if (member.data or {}).get("name") == name]
-    stored = [{**_division(member, split, validation), **_form(member)} for member in theirs]
+    stored = [_division(member, split, validation) | _form(member) for member in theirs]
     if any(division != stored[0] for division in stored):
         what = "validation images" if validation else f"split={split}"
         raise LabError(f"{what}: the checkpoints have different ones")
@@ -155,12 +155,9 @@ def _division(member: "Trained", split: str, validation: bool) -> dict[str, floa
 
 def _form(member: "Trained") -> dict[str, Any]:
     """What a checkpoint says of how pictures became images, likewise."""
-    form = (member.data or {}).get("whole") or {}
-    if not isinstance(form, dict) or any(
-        name not in ("form", "size", "grey") or not str(value).isalnum()
-        for name, value in form.items()
-    ):
-        raise LabError(f"{member.path}: doesn't describe the form of its pictures: {form}")
+    from mnist_lab.models.checkpoint import picture_form
+
+    form = picture_form(member.data, member.path)
     return {f"source.{name}": value for name, value in form.items()}
 
 

@@ -193,7 +193,7 @@ def _array(path: Path, size: int, whole: Shape) -> Images:
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         reason = str(error).partition("\n")[0]
         raise FileError(f"{path}: no picture, and no array of images: {reason}") from error
     channels, height, width = whole

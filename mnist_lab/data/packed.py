@@ -48,7 +48,7 @@ def unpacked(path: Path, member: str | None = None) -> Iterator[Any]:
         raise FileError(f"{path}: {error.strerror or error}") from error
     except (
         EOFError,
-        NotImplementedError,  # zipfile's, of a compression that it doesn't know
+        NotImplementedError,  # zipfile raises it of a compression that it lacks: the file's fault
         zlib.error,
         zipfile.BadZipFile,
     ) as error:

@@ -8,6 +8,7 @@ from torch import Tensor
 from mnist_lab import LabError
 from mnist_lab.data import DataModule
 from mnist_lab.export.handed import Handed
+from mnist_lab.models.checkpoint import picture_form
 from mnist_lab.settings.conf import make
 from mnist_lab.settings.roles import Role, keys
 from mnist_lab.settings.signatures import ConfigError
@@ -61,7 +62,7 @@ def dataset(network: Handed) -> DataModule:
     division = [key.removeprefix("data.") for key in keys(Role.SPLIT)]
     settings = {key: data[key] for key in division if key in data}
     settings |= {"root": data["root"]} if data.get("root") is not None else {}
-    source = {**({"test_size": data.get("test_size")}), **(data.get("whole") or {})}
+    source = {**({"test_size": data.get("test_size")}), **picture_form(data, network.checkpoint)}
     settings["source"] = {name: value for name, value in source.items() if value is not None}
     try:
         made = make(f"data/{data.get('name')}", **settings)

@@ -5,7 +5,7 @@ import importlib
 import io
 import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -297,3 +297,20 @@ def _class(dotted: Any, path: str | Path, trust: Sequence[str]) -> type[Classifi
     if not (isinstance(found, type) and issubclass(found, Classifier)):
         raise LabError(f"{path}: its class {dotted} is not a Classifier")
     return found
+
+
+def picture_form(data: Mapping[str, Any] | None, path: str) -> dict[str, Any]:
+    """How pictures became images, by what a checkpoint says of its data: settings of the source.
+
+    Nothing else is taken from a file that nobody vouches for, above all no class to build.
+
+    Raises:
+        LabError: it says other things.
+    """
+    form = (data or {}).get("whole") or {}
+    kinds = {"form": str, "size": int, "grey": bool}
+    if not isinstance(form, dict) or any(type(v) is not kinds.get(k) for k, v in form.items()):
+        raise LabError(f"{path}: doesn't describe the form of its pictures: {form}")
+    if form.get("form", "plain") != "plain":
+        raise LabError(f"{path}: knows pictures of the form {form['form']}, which there isn't")
+    return form

@@ -68,9 +68,13 @@ def test_photographs_are_learnt_told_apart_and_labelled(
     of_array = (tmp_path / "array.csv").read_text().splitlines()[1:]
     assert [row.split(",")[1] for row in of_array] == [row.split(",")[1] for row in rows]
     np.save(tmp_path / "y.npy", np.zeros((2, 28, 28), np.uint8))
+    (tmp_path / "empty.npy").touch()
+    (tmp_path / "torn.npz").write_bytes(b"PK\3\4 and no more")
     for refused, told in (
         (["input=y.npy"], "y.npy: its shape is (2, 28, 28); images here are (N, 16, 16, 3)"),
         (["input=table.csv"], "table.csv: no picture, and no array of images"),
+        (["input=empty.npy"], "empty.npy: no picture, and no array of images"),
+        (["input=torn.npz"], "torn.npz: no picture, and no array of images"),
         (["input=x.npy", "scale=255"], "scale=255: run takes bytes as they are"),
         (["input=x.npy", "lines=true"], "lines=true: run was trained on whole pictures"),
     ):

@@ -31,6 +31,7 @@ from mnist_lab.models import (
     load,
     schedules,
 )
+from mnist_lab.models.checkpoint import picture_form
 from mnist_lab.runs import trained
 from mnist_lab.settings.changes import choices
 from mnist_lab.training.handover import HandOver
@@ -506,3 +507,21 @@ def test_training_images_that_a_checkpoint_describes_wrongly(changed, tmp_path):
     torch.save(content, tmp_path / "x.ckpt")
     with pytest.raises(LabError, match="its training images are not described"):
         trained.load(tmp_path / "x.ckpt", "cpu")
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        {"_target_": "os.system"},
+        {"form": "digit"},
+        {"size": "${oc.env:HOME}"},
+        ["form"],
+        {"size": True},
+    ],
+    ids=str,
+)
+def test_a_form_of_pictures_names_nothing_to_build(whole):
+    with pytest.raises(LabError, match=r"^x\.ckpt: "):
+        picture_form({"whole": whole}, "x.ckpt")
+    good = {"form": "plain", "size": 8, "grey": True}
+    assert picture_form({"whole": good}, "x.ckpt") == good

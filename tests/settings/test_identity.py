@@ -110,3 +110,13 @@ def test_the_mode_follows_from_what_is_monitored(monitor, mode, tmp_path):
     assert told == [mode] * 3
     explicit = composed(tmp_path, f"monitor={monitor}", f"mode={mode}")
     assert fingerprint(explicit) == fingerprint(plain)
+
+
+def test_digits_in_folders_are_the_runs_that_knew_of_no_other_form():
+    source = {"_target_": "mnist_lab.data.FolderSource", "name": "folder", "test_size": 0.1}
+    plain = {"data": {"root": "x", "source": source}}
+    today = {
+        "data": {"root": "x", "source": source | {"form": "digit", "size": None, "grey": False}}
+    }
+    whole = {"data": {"root": "x", "source": source | {"form": "plain", "size": 8, "grey": False}}}
+    assert fingerprint(today) == fingerprint(plain) != fingerprint(whole)
