@@ -17,6 +17,7 @@ from omegaconf import ListConfig, OmegaConf
 from mnist_lab.settings.conf import CONF
 from mnist_lab.settings.roles import mode_of, without_influence
 from mnist_lab.settings.signatures import ConfigError
+from mnist_lab.system.devices import threads
 from mnist_lab.system.files import class_names
 
 
@@ -28,8 +29,9 @@ def register_resolvers() -> None:
     less or more of it is better. `${moment:}` is date and time and eight hex digits, so that runs
     started together differ; `${run_folder:RESUME,CHOICES}` is the folder to continue in if one is
     given, else a new one.
-    `${sweep_folder:NAME}` is a sweep's, new unless it is named, and
-    `${job_name:OVERRIDES,SOURCE}` that of one of its jobs. `${text:NAME}` is `conf/NAME.yaml`'s own
+    `${threads:}` is how many threads a run takes unless it is told. `${sweep_folder:NAME}` is a
+    sweep's, new unless it is named, and `${job_name:OVERRIDES,SOURCE}` that of one of its jobs.
+    `${text:NAME}` is `conf/NAME.yaml`'s own
     text, comments and all, but for its defaults and what it sets of Hydra.
     """
     OmegaConf.register_new_resolver("moment", moment, use_cache=True, replace=True)
@@ -39,6 +41,7 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("run_folder", _run_folder, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("sweep_folder", _sweep_folder, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("job_name", job_name, replace=True)
+    OmegaConf.register_new_resolver("threads", threads, replace=True)
     OmegaConf.register_new_resolver("text", _text, replace=True)
 
 

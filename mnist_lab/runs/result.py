@@ -92,6 +92,7 @@ class Result(_Stored):
     model: str
     device: str
     precision: str | None = None
+    threads: Count | None = None
     config_hash: str | None = None
     versions: dict[str, str]
     git: Commit | None = None

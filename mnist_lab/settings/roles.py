@@ -59,6 +59,7 @@ ROLES: Mapping[str, Role] = {
     "sweep_patience": TALK,
     "resume": PLACE,
     "folder": PLACE,
+    "threads": DEVICE | CHANGEABLE,
     "trust": TALK,
     "checkpoint_every_n_steps": TALK | CHANGEABLE,
     "study": TALK,  # it is what they set that counts

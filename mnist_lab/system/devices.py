@@ -1,4 +1,4 @@
-"""This machine's GPUs, shared out among the processes of a user.
+"""This machine's processors and GPUs, shared out among the processes of a user.
 
 Imports nothing heavy.
 """
@@ -11,6 +11,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
+
+
+def threads() -> int:
+    """How many threads a run takes, unless it is told: half as many as there are cores for it.
+
+    Whoever waits for a thread whose core another process has is slower than on one of its own
+    (docs/performance.md). It is not by how busy the cores are: of sums in another number of
+    threads the last bits differ. `OMP_NUM_THREADS` is the number itself; launchers set it, too.
+    """
+    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    if told.isdecimal() and int(told) > 0:
+        return int(told)
+    able = getattr(os, "sched_getaffinity", None)  # not on macOS
+    cores = len(able(0)) if able is not None else os.cpu_count() or 1
+    return max(1, cores // 2)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.model_helpers import is_overridden
@@ -165,7 +166,8 @@ def _read_off(
         if attributes(trainer).callbacks != callbacks:
             raise signatures.ConfigError("trainer: its callbacks were changed since it was made")
         begun_with = None if init_from is None else str(init_from)
-        root = {**root, "init_from": begun_with, "test": test}
+        threads = torch.get_num_threads()
+        root = {**root, "init_from": begun_with, "test": test, "threads": threads}
         seed = known["seed"] if resumed is not None and known is not None else None
         plain = described(data, model, root, seed)
     except signatures.ConfigError as error:

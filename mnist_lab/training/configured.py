@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import torch
 from lightning.pytorch import seed_everything
 
 from mnist_lab import Diverged, LabError
@@ -54,6 +55,7 @@ class Settings:
     sweep: str | None = None
     test: bool = True
     sweep_patience: Count | None = None
+    threads: Count | None = None
 
 
 def train_configured(
@@ -92,6 +94,8 @@ def train_configured(
     mode_of(settings["monitor"], settings["mode"])
     seed_everything(settings["seed"], verbose=False)
     built = Settings(**signatures.build(settings))
+    if built.threads is not None:
+        torch.set_num_threads(built.threads)
     trainer = built.trainer
     attributes(trainer).callbacks.extend(callbacks)
     if alone and trainer.world_size > 1:

@@ -84,6 +84,7 @@ def result_of(
         model=name_of(model),
         device=_device(trainer),
         precision=str(trainer.precision),
+        threads=torch.get_num_threads(),
         config_hash=config_hash,
         versions={
             "python": platform.python_version(),

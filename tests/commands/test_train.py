@@ -45,6 +45,7 @@ KEYS = [
     "model",
     "device",
     "precision",
+    "threads",
     "config_hash",
     "versions",
     "git",
@@ -144,6 +145,35 @@ def test_the_stored_configuration_repeats_the_run(lab_train, tmp_path):
     assert "python -m mnist_lab.compare runs=outputs/sweeps/again" in called.out
     names = sorted(path.name for path in tmp_path.glob("outputs/sweeps/again/*/"))
     assert names == ["seed-0_fast_dev_run-True", "seed-1_fast_dev_run-True"]
+
+
+def test_a_repetition_takes_as_many_threads(lab_train, tmp_path, monkeypatch):
+    """Of which the last bits of sums depend, and so all weights after some steps."""
+
+    def told(name, *arguments):
+        folder = tmp_path / name
+        called = lab_train(*arguments)
+        assert called.status == 0, called.err
+        result = json.loads((folder / "result.json").read_text())
+        weights = torch.load(folder / "checkpoints/best.ckpt", weights_only=True)["state_dict"]
+        return result["threads"], result["config_hash"], weights
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    try:
+        threads, identity, weights = told("run", *QUICK, "hydra.run.dir=run")
+        assert threads == 2
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        stored = ("--config-dir", str(tmp_path / "run"), "--config-name", "config")
+        threads, again, same = told("again", *stored, "hydra.run.dir=again")
+        assert (threads, again) == (2, identity)
+        assert all(torch.equal(weight, same[name]) for name, weight in weights.items())
+        threads, other, apart = told("one", *stored, "threads=1", "hydra.run.dir=one")
+        assert (threads, other) == (1, identity)  # it is the same run, but for the last bits
+        assert not all(torch.equal(weight, apart[name]) for name, weight in weights.items())
+        threads, _, _ = told("run", "resume=run", "trainer.max_epochs=3")
+        assert threads == 2
+    finally:
+        torch.set_num_threads(1)
 
 
 def test_config_yaml_holds_the_resolved_settings(lab_train, tmp_path):

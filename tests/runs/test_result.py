@@ -31,6 +31,7 @@ RESULT = Result(
     model="speed_cnn",
     device="cpu",
     precision="32-true",
+    threads=1,
     config_hash=None,
     versions={"python": "3.11.7", "torch": "2.15.0+cu132"},
     git=Commit(commit="7aaf", dirty=False),
@@ -43,7 +44,7 @@ def test_the_file_is_what_it_was_and_comes_back(tmp_path):
     assert list(json.loads(text)) == [
         "status", "metrics", "per_class", "best_epoch", "epochs", "steps", "ended_by",
         "weights", "parameters", "seconds", "images_per_second", "seed", "dataset", "model",
-        "device", "precision", "config_hash", "versions", "git",
+        "device", "precision", "threads", "config_hash", "versions", "git",
     ]  # fmt: skip
     assert '  "metrics": {\n    "val/loss": 0.31842938,\n    "val/accuracy": null,\n' in text
     assert '"test/loss": 1e-05,' in text

@@ -1,6 +1,7 @@
-"""GPUs shared out among processes; locks alone, which need none."""
+"""Cores and GPUs shared out among processes; of GPUs the locks alone, which need none."""
 
 import multiprocessing
+import os
 import queue
 import tempfile
 import time
@@ -43,3 +44,16 @@ def test_jobs_of_all_sweeps_on_a_machine_take_different_devices(tmp_path, monkey
             if process.pid is not None:
                 process.kill()
                 process.join()
+
+
+@pytest.mark.parametrize(("told", "expected"), [("3", 3), ("4,2", 4), ("", None), ("many", None)])
+def test_threads_are_half_the_cores_unless_told(monkeypatch, told, expected):
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    cores = len(os.sched_getaffinity(0))
+    assert devices.threads() == (expected or max(1, cores // 2))
+    before = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(before)})  # one core, as a cluster may give
+        assert devices.threads() == (expected or 1)
+    finally:
+        os.sched_setaffinity(0, before)
