@@ -124,7 +124,8 @@ class OptunaSweeper(Sweeper):
             note_jobs(names, [_overrides(trial.params) for trial in level])
             losses = [loss_of(self._folder / name) for name in names]
             winner = points[losses.index(min(losses))]
-            returns += self._launch([[*winner, "test=true"]], len(study.trials))
+            drawn = [] if any(_key(each) == "artefacts" for each in fixed) else ["artefacts=all"]
+            returns += self._launch([[*winner, "test=true", *drawn]], len(study.trials))
         for each in returns:
             _ = each.return_value  # raises what a failed job raised
         return returns

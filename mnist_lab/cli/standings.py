@@ -92,6 +92,12 @@ def show(folder: Path, jobs: Mapping[str, str], monitor: str, mode: str) -> None
         console.print(summary)
     elif finished and jobs.get(rows[0].name):  # whose name may be too short to say it
         console.print(f"Best: {jobs[rows[0].name]}", markup=False, soft_wrap=True)
+    drawn = (folder / row.name / "report.html" for row in rows if not row.state)
+    if not all(path.exists() for path in drawn):
+        console.print(
+            "Figures and reports of these runs: the same command with artefacts=all",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
     command = f"python -m mnist_lab.compare {shlex.quote(f'runs={folder}')}"
     console.print(command, markup=False, soft_wrap=True)
 

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from PIL import Image
 
-from mnist_lab.reports import gallery, page
+from mnist_lab.reports import events, gallery, page
 from mnist_lab.runs.predictions import write_tables
 from mnist_lab.training.ending import FinishedRun
 
@@ -19,22 +19,29 @@ log = logging.getLogger(__name__)
 class Figures(Callback):
     """`figures/`: curves, confusion matrix, mistakes, filters and others, a PNG file each."""
 
+    leaves = "figures"
+
     def on_run_end(self, run: FinishedRun) -> None:
         """Draw what there is to see of a run that was tested, for loggers that take pictures, too.
 
-        TensorBoard's are the dashboard's.
+        Of TensorBoard a few, as `events.FIGURES` calls them.
         """
         if run.evaluation is None:
             return
-        gallery.save(run.folder / "figures", gallery.of_run(run))
+        gallery.save(run.folder / self.leaves, gallery.of_run(run))
+        pictures = sorted((run.folder / self.leaves).glob("*.png"))
         for logger in run.trainer.loggers:
-            if not isinstance(logger, TensorBoardLogger):
-                _show(logger, sorted((run.folder / "figures").glob("*.png")), run)
+            _show(logger, pictures, run.result.steps or 0)
 
 
-def _show(logger: Logger, pictures: Sequence[Path], run: FinishedRun) -> None:
+def _show(logger: Logger, pictures: Sequence[Path], step: int) -> None:
     """Give pictures to a logger by `log_image`, or else by its experiment's `add_image`."""
-    step = run.trainer.global_step
+    if isinstance(logger, TensorBoardLogger):
+        for path in pictures:
+            if path.stem in events.FIGURES:  # not every network has filters that can be shown
+                events.add_png(logger.experiment, events.FIGURES[path.stem], path, step)
+        logger.experiment.flush()
+        return
     add_image = getattr(getattr(logger, "experiment", None), "add_image", None)
     for path in pictures:
         if hasattr(logger, "log_image"):
@@ -56,10 +63,11 @@ class Tables(Callback):
 class Report(Callback):
     """`report.html`: the run's numbers and all that lies in `figures/`, on one page."""
 
+    leaves = "report.html"
     told_last = True
 
     def on_run_end(self, run: FinishedRun) -> None:
         """Write it for a run that was tested."""
         if run.evaluation is not None:
             page.write_report(run.folder, run.result)
-            log.info("Report:       %s", run.folder / "report.html")
+            log.info("Report:       %s", run.folder / self.leaves)

@@ -15,7 +15,6 @@ import torch
 import yaml
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import TensorBoardLogger
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
@@ -35,14 +34,6 @@ if TYPE_CHECKING:  # takes a while
     from torch.utils.tensorboard import SummaryWriter
 
 log = logging.getLogger(__name__)
-
-FIGURES = {
-    "confusion_matrix": "test/confusion",
-    "mistakes": "mistakes",
-    "filters": "filters",
-    "corruptions": "test/corruptions",
-}
-"""Which of the run's figures are shown, and as what."""
 
 _NUMBERED = 20  # classes: the time of a matrix with its counts written in grows with their square
 _SHOWN = 32  # images
@@ -145,17 +136,13 @@ class Dashboard(Ranged, Callback):
                 board.add_scalar("images_per_second", (now - before) / seconds, _step(trainer))
 
     def on_run_end(self, run: FinishedRun) -> None:
-        """All that is final, the run's figures among it; nothing of a run that was not tested."""
+        """All that is final but `Figures`' pictures; nothing of a run that was not tested."""
         model, data, evaluation = run.model, run.data, run.evaluation
         if evaluation is None:
             return
         step = run.trainer.global_step  # a run that is continued from here drops it all
         labels, probabilities = evaluation.labels.numpy(), evaluation.probabilities.numpy()
         for board in _boards(run.trainer):
-            for name, tag in FIGURES.items():
-                figure = run.folder / "figures" / f"{name}.png"
-                if figure.exists():  # not every network has filters that can be shown
-                    _add_png(board, tag, figure, step)
             _add_f1(board, "test", evaluation.scores.by_class["f1"], evaluation.classes, step)
             for index, name in enumerate(evaluation.classes):
                 truth, given = labels == index, probabilities[:, index]
@@ -218,20 +205,6 @@ def _inputs(model: Classifier, data: DataModule) -> Tensor:
     return torch.cat([functional.pad(panel, (10 * gap, 0), value=255) for panel in sheets], 2)
 
 
-def _add_png(board: "SummaryWriter", tag: str, path: Path, step: int) -> None:
-    from tensorboard.compat.proto.summary_pb2 import Summary
-
-    with Image.open(path) as picture:
-        width, height = picture.size
-    content = path.read_bytes()
-    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=content)
-    _add(board, Summary(value=[Summary.Value(tag=tag, image=image)]), step)
-
-
-def _add(board: Any, summary: Any, step: int) -> None:
-    board._get_file_writer().add_summary(summary, step)
-
-
 def _add_hyperparameters(
     board: "SummaryWriter", given: Mapping[str, Any], result: Result, step: int
 ) -> None:
@@ -253,4 +226,4 @@ def _add_hyperparameters(
             board.add_scalar(name, value, step)
     made: Any = summaries  # which gives this function no types
     for summary in made.hparams(dict(given), values):
-        _add(board, summary, step)
+        events.add(board, summary, step)

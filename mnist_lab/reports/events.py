@@ -3,7 +3,21 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+if TYPE_CHECKING:  # takes a while
+    from torch.utils.tensorboard import SummaryWriter
+
+
+FIGURES = {
+    "confusion_matrix": "test/confusion",
+    "mistakes": "mistakes",
+    "filters": "filters",
+    "corruptions": "test/corruptions",
+}
+"""Which of a run's figures TensorBoard shows, and as what."""
 
 
 def tag(metric: str) -> str:
@@ -14,6 +28,22 @@ def tag(metric: str) -> str:
     split, _, quantity = metric.partition("/")
     first = split in ("train", "val") and quantity in ("loss", "accuracy")
     return f"{quantity.title()}/{split}" if first else metric
+
+
+def add(board: Any, summary: Any, step: int) -> None:
+    """Add what a `SummaryWriter` has no method for."""
+    board._get_file_writer().add_summary(summary, step)
+
+
+def add_png(board: "SummaryWriter", tag: str, path: Path, step: int) -> None:
+    """Add a picture as its file has it, without decoding it."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    with Image.open(path) as picture:
+        width, height = picture.size
+    content = path.read_bytes()
+    image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=content)
+    add(board, Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 
 
 def write(path: Path, steps: Mapping[int, Mapping[str, float]], layout: Any = None) -> None:

@@ -45,8 +45,9 @@ def described(
     if not 0 <= seed < 2**32:
         raise ConfigError("seed: there was no seed_everything(SEED) before the model was built")
     groups = _groups(data, model)
-    of_sweeps = {"sweep": None, "sweep_patience": _train_yaml()["sweep_patience"]}
-    plain = {**groups, **root, "seed": seed, **of_sweeps, "resume": None, "trust": []}
+    patience = {"sweep_patience": _train_yaml()["sweep_patience"]}
+    of_commands = {"sweep": None, **patience, "artefacts": None, "resume": None, "trust": []}
+    plain = {**groups, **root, "seed": seed, **of_commands}
     try:
         text = json.dumps({**plain, "folder": "${folder}"}, default=_refuse)
     except (ValueError, RecursionError) as error:

@@ -56,6 +56,7 @@ ROLES: Mapping[str, Role] = {
     "init_from": METHOD | PLACE,
     "test": TALK,
     "sweep": PLACE,
+    "artefacts": TALK | CHANGEABLE,
     "sweep_patience": TALK,
     "resume": PLACE,
     "folder": PLACE,

@@ -4,11 +4,12 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as L
 import torch
 from lightning.pytorch import seed_everything
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from mnist_lab import Diverged, LabError
 from mnist_lab.data import Source, Transform
@@ -24,7 +25,9 @@ from mnist_lab.settings.roles import Mode, mode_of
 from mnist_lab.system import processes
 from mnist_lab.training.attributes import attributes
 from mnist_lab.training.continuation import LastCheckpoint
+from mnist_lab.training.ending import draw_later, draw_now
 from mnist_lab.training.handover import Facts
+from mnist_lab.training.history import History
 from mnist_lab.training.run import train
 from mnist_lab.training.trainer import quieten
 
@@ -56,6 +59,7 @@ class Settings:
     test: bool = True
     sweep_patience: Count | None = None
     threads: Count | None = None
+    artefacts: Literal["all", "few"] | None = None
 
 
 def train_configured(
@@ -113,6 +117,9 @@ def train_configured(
         )
     if not resume and processes.rank() == 0 and not attributes(trainer).fast_dev_run:
         run_folder.refuse_others(folder, plain, Facts.of(built.data).incidental)
+    own = (History, TensorBoardLogger)
+    followed = not all(isinstance(logger, own) for logger in trainer.loggers)
+    few = built.artefacts == "few" or (built.artefacts is None and alone and not followed)
     for line in notes:
         log.info("%s", line)
     result = None if run_folder.longer(folder, plain) else Result.read(folder)
@@ -126,7 +133,11 @@ def train_configured(
     untested = result is not None and result.metrics.get("test/accuracy") is None
     if result is not None and not (untested and built.test):
         log.info("Finished before: %s", folder)
+        if result.metrics.get("test/accuracy") is not None and not few:
+            draw_now(folder, result, built.data, built.model, trainer)
         return result
+    if few:
+        draw_later(folder, trainer)
     return train(
         built.data,
         built.model,

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mnist_lab import models
 from tests.commands import runs
@@ -279,3 +280,47 @@ def test_in_parallel_it_stops_as_well(tmp_path):
     assert "(sweep_patience=3): optimizer.lr: Invalid learning rate: -1" in done.stderr
     assert "Traceback" not in done.stderr
     assert 3 <= len(list(tmp_path.glob("outputs/sweeps/s/*/failed.txt"))) <= 4
+
+
+def test_what_a_sweep_is_spared_is_drawn_when_asked_for(lab_train, tmp_path):
+    """And is then, byte for byte, what it would have been at once."""
+    sweep = ("-m", "data=digits", "model=lenet", "trainer.max_epochs=1", "trainer.accelerator=cpu",
+             "trainer.callbacks.dashboard=null", "seed=0,1")  # fmt: skip
+    hint = "Figures and reports of these runs: the same command with artefacts=all"
+
+    def drawn(name):
+        (folder,) = (tmp_path / "outputs/sweeps" / name).glob("*seed-0*")
+        pictures = {path.name: path.read_bytes() for path in folder.glob("figures/*.png")}
+        return folder, pictures, (folder / "report.html").exists()
+
+    called = lab_train(*sweep, "sweep=few")
+    assert called.status == 0, called.err
+    assert hint in called.out
+    few, pictures, report = drawn("few")
+    assert (pictures, report) == ({}, False)
+    before = {name: (few / name).read_bytes() for name in ("result.json", "predictions.csv")}
+    called = lab_train(*sweep, "sweep=all", "artefacts=all")
+    assert hint not in called.out
+    at_once, expected, report = drawn("all")
+    assert len(expected) > 10
+    assert report
+
+    lab_train(f"resume={few}")  # a single run
+    _, pictures, report = drawn("few")
+    assert pictures == expected
+    assert report
+    called = lab_train(*sweep, "sweep=few", "artefacts=all")  # and those that are left
+    assert hint not in called.out
+    assert len(list(tmp_path.glob("outputs/sweeps/few/*/report.html"))) == 2
+    assert before == {name: (few / name).read_bytes() for name in before}
+    places = (str(folder / "tensorboard") for folder in (few, at_once))
+    boards = [EventAccumulator(place, {"images": 0}).Reload() for place in places]
+    later, now = ({tag: board.Images(tag) for tag in board.Tags()["images"]} for board in boards)
+    assert {"test/confusion", "mistakes", "filters"} == set(later) == set(now)
+    for tag, (image,) in now.items():
+        assert later[tag][0].encoded_image_string == image.encoded_image_string
+        assert later[tag][0].step == image.step
+
+    # More epochs: what is drawn of the shorter run is no longer true.
+    lab_train(f"resume={few}", "trainer.max_epochs=2", "artefacts=few")
+    assert drawn("few")[1:] == ({}, False)

@@ -72,7 +72,8 @@ def test_a_setting_that_nobody_has_thought_of_has_none_and_counts(key):
 def test_settings_are_found_by_their_role():
     assert set(keys(Role.CHANGEABLE)) == {
         "trainer.max_epochs", "checkpoint_every_n_steps", "data.root", "data.mirror",
-        "data.device", "trainer.accelerator", "trainer.devices", "trainer.num_nodes", "threads",
+        "data.device", "trainer.accelerator", "trainer.devices", "trainer.num_nodes",
+        "threads", "artefacts",
     }  # fmt: skip
     assert keys(Role.DATA, "trainer.") == [
         "trainer.limit_val_batches", "trainer.limit_test_batches", "trainer.overfit_batches",
