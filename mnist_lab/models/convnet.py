@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from mnist_lab.models.classifier import Classifier, Shared
-from mnist_lab.models.layers import Activation, Norm, dense, normalised
+from mnist_lab.models.layers import Activation, Norm, dense, max_pooled, normalised
 from mnist_lab.settings.ranges import Count, Share
 
 
@@ -61,7 +61,7 @@ class ConvNet(Classifier):
                 channels = width
                 size -= kernel - 1 if padding == "valid" else 0
             if pool > 1:
-                layers.append(nn.MaxPool2d(pool))
+                layers = max_pooled(layers, pool)
             if dropout:
                 layers.append(nn.Dropout(dropout))
             size //= pool

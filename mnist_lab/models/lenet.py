@@ -6,7 +6,7 @@ from typing import Literal, Unpack
 from torch import nn
 
 from mnist_lab.models.classifier import Classifier, Shared
-from mnist_lab.models.layers import ACTIVATIONS, Activation, dense
+from mnist_lab.models.layers import ACTIVATIONS, Activation, dense, max_pooled
 from mnist_lab.settings.ranges import Count
 
 
@@ -39,7 +39,8 @@ class LeNet(Classifier):
             layers += [nn.Conv2d(channels, width, 5), ACTIVATIONS[activation]()]
             channels, size = width, size - 4
             if index < 2:
-                layers.append(nn.AvgPool2d(2) if pool == "average" else nn.MaxPool2d(2))
+                averaged = [*layers, nn.AvgPool2d(2)]
+                layers = averaged if pool == "average" else max_pooled(layers, 2)
                 size //= 2
             if size < 1:
                 raise ValueError(

@@ -5,6 +5,7 @@ import json
 import math
 
 import optuna
+import pytest
 import yaml
 
 from mnist_lab.cli.search import journal
@@ -14,6 +15,9 @@ NOT_DRAWN = [f"trainer.callbacks.{name}=null" for name in runs.NOT_DRAWN]
 FIXED = ["data=digits", "model=mlp", "model.hidden=[16]", "trainer.max_epochs=1",
          "trainer.accelerator=cpu", *NOT_DRAWN, "hydra/sweeper=optuna"]  # fmt: skip
 SPACE = ["optimizer.lr=tag(log,interval(1e-4,1e-1))", "data.batch_size=32,64,128"]
+
+WIDE = ["optimizer=sgd", "optimizer.lr=tag(log,interval(1e-3,1))", "data.batch_size=32,64,128"]
+MEDIAN = [*WIDE, "trainer.max_epochs=4", "hydra.sweeper.pruner=median"]
 
 
 def search(name, trials, *arguments):
@@ -49,3 +53,16 @@ def epochs_of(folder):
     """A job's monitored value, epoch by epoch."""
     with open(folder / "metrics.csv", newline="") as file:
         return [float(row["val/accuracy"]) for row in csv.DictReader(file)]
+
+
+def assert_told_alike(folder):
+    """The storage says of each job what its own folder says."""
+    found = results(folder)
+    for trial in storage(folder).trials:
+        name = folder_of(folder, trial.params)
+        values = epochs_of(folder / name)
+        assert list(trial.intermediate_values.values()) == pytest.approx(values, abs=1e-6)
+        state = {"PRUNED": "pruned", "COMPLETE": "completed"}[trial.state.name]
+        assert found[name]["status"] == state
+        assert found[name]["epochs"] == len(values)
+    return {name for name, each in found.items() if each["status"] == "pruned"}

@@ -12,6 +12,9 @@ import pytest
 optuna = pytest.importorskip("optuna")
 
 from tests.commands.searches import (  # noqa: E402
+    MEDIAN,
+    WIDE,
+    assert_told_alike,
     epochs_of,
     folder_of,
     results,
@@ -19,9 +22,6 @@ from tests.commands.searches import (  # noqa: E402
     storage,
     with_test,
 )
-
-SPACE = ["optimizer=sgd", "optimizer.lr=tag(log,interval(1e-3,1))", "data.batch_size=32,64,128"]
-MEDIAN = [*SPACE, "trainer.max_epochs=4", "hydra.sweeper.pruner=median"]
 
 
 def states(folder):
@@ -43,19 +43,6 @@ def expected_epochs(folder):
         else:
             finished.append(values)
     return expected
-
-
-def assert_told_alike(folder):
-    """The storage says of each job what its own folder says."""
-    found = results(folder)
-    for trial in storage(folder).trials:
-        name = folder_of(folder, trial.params)
-        values = epochs_of(folder / name)
-        assert list(trial.intermediate_values.values()) == pytest.approx(values, abs=1e-6)
-        state = {"PRUNED": "pruned", "COMPLETE": "completed"}[trial.state.name]
-        assert found[name]["status"] == state
-        assert found[name]["epochs"] == len(values)
-    return {name for name, each in found.items() if each["status"] == "pruned"}
 
 
 def test_what_is_below_the_median_ends_after_its_epoch(lab_train, lab_compare, tmp_path):
@@ -131,7 +118,7 @@ def test_a_job_that_was_pruned_before_anybody_was_told(lab_train, tmp_path):
 
 
 def test_hyperband_ends_jobs_at_its_rungs(lab_train, tmp_path):
-    arguments = [*SPACE, "trainer.max_epochs=9", "hydra.sweeper.pruner=hyperband"]
+    arguments = [*WIDE, "trainer.max_epochs=9", "hydra.sweeper.pruner=hyperband"]
     assert lab_train(*search("s", 6, *arguments)).status == 0
     folder = tmp_path / "outputs/sweeps/s"
     pruned = assert_told_alike(folder)
@@ -153,9 +140,9 @@ def test_jobs_side_by_side_report_to_one_storage(tmp_path):
 
 def test_refused(lab_train):
     for arguments, told in (
-        ([*SPACE, "hydra.sweeper.pruner=mean"], "hydra.sweeper.pruner=mean: must be null or one"),
+        ([*WIDE, "hydra.sweeper.pruner=mean"], "hydra.sweeper.pruner=mean: must be null or one"),
         (
-            [*SPACE, "hydra.sweeper.pruner=hyperband", "trainer.max_epochs=1,2"],
+            [*WIDE, "hydra.sweeper.pruner=hyperband", "trainer.max_epochs=1,2"],
             "hydra.sweeper.pruner=hyperband: needs one trainer.max_epochs for all",
         ),
         (

@@ -149,7 +149,7 @@ def test_convnet_layers_stand_in_the_order_asked_for(where, expected):
 
 def test_shipped_models_drop_out_where_their_settings_say():
     model = build("kaggle_cnn")
-    block = ["Conv2d", "ReLU", "Conv2d", "ReLU", "MaxPool2d", "Dropout"]
+    block = ["Conv2d", "ReLU", "Conv2d", "MaxPool2d", "ReLU", "Dropout"]
     assert kinds(model) == [*block, *block, "Flatten", "Linear", "ReLU", "Dropout", "Linear"]
     assert [m.p for m in model.network if isinstance(m, nn.Dropout)] == [0.25, 0.25, 0.5]
     assert [m.p for m in build("mlp").network if isinstance(m, nn.Dropout)] == [0.25, 0.25]
@@ -158,7 +158,7 @@ def test_shipped_models_drop_out_where_their_settings_say():
 def test_lenet_pools_after_its_first_two_convolutions_only():
     full = ["Conv2d", "Tanh", "AvgPool2d"] * 2 + ["Conv2d", "Tanh"]
     assert kinds(LeNet()) == [*full, "Flatten", "Linear", "Tanh", "Linear"]
-    small = ["Conv2d", "ReLU", "MaxPool2d"] * 2
+    small = ["Conv2d", "MaxPool2d", "ReLU"] * 2
     dense = ["Linear", "ReLU"] * 2
     assert kinds(build("lenet_maxpool")) == [*small, "Flatten", *dense, "Linear"]
 
@@ -211,6 +211,28 @@ def test_convnet_computes_what_its_layers_say():
     x = functional.max_pool2d(torch.relu(functional.conv2d(x, w[4], w[5], padding=1)), 2)
     x = torch.relu(x.flatten(1) @ w[6].T + w[7]) @ w[8].T + w[9]
     torch.testing.assert_close(model(images), x)
+
+
+@pytest.mark.parametrize("name", ["kaggle_cnn", "lenet_maxpool", "speed_cnn"])
+def test_pooling_before_relu_is_bitwise_pooling_after_it(name):
+    network = build(name).network
+    layers = [layer for layer in network if not isinstance(layer, nn.Dropout)]
+    published = [*layers]
+    for place, layer in enumerate(layers):
+        if isinstance(layer, nn.MaxPool2d):
+            published[place : place + 2] = layers[place + 1], layer
+    assert published != layers
+    images = torch.randn(20, 1, 28, 28)
+    images[:5] = 0  # equal values in every window
+    weights = list(network.parameters())
+
+    def passed(layers):
+        logits = nn.Sequential(*layers)(images)
+        loss = functional.cross_entropy(logits, torch.arange(20) % 10)
+        return [logits, *torch.autograd.grad(loss, weights)]
+
+    for ours, theirs in zip(passed(layers), passed(published), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_convnet_on_unshuffled_pixels_computes_what_its_layers_say():

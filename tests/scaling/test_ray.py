@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import documents
+from tests.commands import searches
 from tests.scaling.slurm import free_port, wait_for
 
 ray = pytest.importorskip("ray")
@@ -118,3 +119,13 @@ def test_a_ray_that_is_not_there_is_told_at_once(home, tmp_path):
     assert status == 1
     assert err.strip().splitlines()[-1].startswith(f"hydra.launcher.ray.init.address={address}: ")
     assert "Traceback" not in err
+
+
+def test_jobs_of_a_search_report_to_one_storage(home, tmp_path):
+    launcher = ["hydra/launcher=ray_local", "hydra.sweeper.n_jobs=2"]
+    jobs = searches.search("s", 8, *searches.MEDIAN, *launcher)
+    status, _, err = finish(begin(tmp_path / "work", home, *jobs))
+    assert status == 0, err
+    folder = tmp_path / "work/outputs/sweeps/s"
+    searches.assert_told_alike(folder)
+    assert len(searches.with_test(searches.results(folder))) == 1

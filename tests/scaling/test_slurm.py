@@ -9,6 +9,7 @@ import pytest
 
 from mnist_lab import models
 from tests import documents
+from tests.commands import searches
 from tests.scaling.slurm import cluster, told, wait_for
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -106,3 +107,13 @@ def test_what_the_cluster_refuses_is_told_in_a_line(setting, environment, words,
     assert process.returncode == 1
     assert words in err
     assert "Traceback" not in err
+
+
+def test_jobs_of_a_search_report_to_one_storage(slurm, tmp_path):
+    launcher = ["hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1", "hydra.sweeper.n_jobs=2"]
+    process = begin(tmp_path, slurm, *searches.search("s", 8, *searches.MEDIAN, *launcher))
+    _, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    folder = tmp_path / "outputs/sweeps/s"
+    searches.assert_told_alike(folder)
+    assert len(searches.with_test(searches.results(folder))) == 1
