@@ -1,8 +1,8 @@
 """`python -m benchmarks.pruning FOLDER`: searches with and without a pruner, over seeds.
 
 Runs those that are missing in the folder, one after another, and tells what they came to. What is
-measured of a search is the best validation accuracy of its jobs and the seconds that all of them
-trained; one that was ended goes on.
+measured of a search is the best validation accuracy of its jobs, and the epochs and seconds that
+all of them trained; one that was ended goes on.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 PRUNERS = ("null", "median", "hyperband")
 
@@ -25,13 +26,25 @@ def searched(folder: Path, pruner: str, seed: int, points: int, settings: list[s
     subprocess.run(command, check=True)
 
 
-def came_to(folder: Path) -> tuple[float, float, int]:
-    """The best validation accuracy of a search's jobs, their seconds, and how many were pruned."""
+class Search(NamedTuple):
+    """What the jobs of a search came to."""
+
+    best: float  # validation accuracy
+    epochs: int
+    seconds: float  # of fitting
+    pruned: int  # jobs
+
+
+def came_to(folder: Path) -> Search:
+    """What a search's folder says of it."""
     found = [json.loads(path.read_text()) for path in folder.glob("*/result.json")]
     accuracies = [each["metrics"]["val/accuracy"] for each in found]
-    best = max(accuracy for accuracy in accuracies if accuracy is not None)
-    seconds = sum(each["seconds"]["fit"] for each in found)
-    return best, seconds, sum(each["status"] == "pruned" for each in found)
+    return Search(
+        max(accuracy for accuracy in accuracies if accuracy is not None),
+        sum(each["epochs"] for each in found),
+        sum(each["seconds"]["fit"] for each in found),
+        sum(each["status"] == "pruned" for each in found),
+    )
 
 
 def main() -> None:
@@ -41,21 +54,29 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=30)
     parser.add_argument("--pruners", nargs="+", default=PRUNERS, choices=PRUNERS)
     args, settings = parser.parse_known_args()
-    print("| pruner | seed | best val/accuracy | seconds of training | share of them | pruned |")
-    print("|---|---:|---:|---:|---:|---:|")
-    shares: dict[str, list[float]] = {}
+    print("| pruner | seed | best val/accuracy | epochs | seconds | share of both | pruned |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    all_of: dict[str, list[Search]] = {pruner: [] for pruner in args.pruners}
     for seed in range(args.seeds):
-        whole = 0.0
-        for pruner in args.pruners:
+        for pruner, searches in all_of.items():
             folder = args.folder / f"{pruner}_{seed}"
             searched(folder, pruner, seed, args.points, settings)
-            best, seconds, pruned = came_to(folder)
-            whole = whole or seconds  # of the first, which is without one unless told otherwise
-            shares.setdefault(pruner, []).append(seconds / whole)
-            row = f"{best:.4f} | {seconds:.0f} | {seconds / whole:.2f} | {pruned}"
+            searches.append(one := came_to(folder))
+            whole = all_of[args.pruners[0]][seed]  # without one, unless told otherwise
+            shares = f"{one.epochs / whole.epochs:.2f}, {one.seconds / whole.seconds:.2f}"
+            row = f"{one.best:.4f} | {one.epochs} | {one.seconds:.0f} | {shares} | {one.pruned}"
             print(f"| {pruner} | {seed} | {row} |", flush=True)
-    for pruner, each in shares.items():
-        print(f"{pruner}: {statistics.mean(each):.2f} of the seconds on average")
+    first = all_of[args.pruners[0]]
+    for pruner, searches in all_of.items():
+        lost = [whole.best - one.best for whole, one in zip(first, searches, strict=True)]
+        epochs, seconds = (
+            sum(getattr(s, name) for s in searches) / sum(getattr(s, name) for s in first)
+            for name in ("epochs", "seconds")
+        )
+        print(
+            f"{pruner}: {epochs:.2f} of the epochs, {seconds:.2f} of the seconds; "
+            f"best accuracy lower by {100 * statistics.mean(lost):.2f} points on average"
+        )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Imports neither torch nor lightning, for those who read ten thousand of them.
 
 import json
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -128,8 +129,9 @@ class Result(_Stored):
             file.write("\n")
 
 
+@cache  # three processes, and whatever happens to the files, this one has loaded the code
 def git() -> Commit | None:
-    """The checkout that the package lies in; None of an installed one."""
+    """The checkout that the package lies in, when first asked; None of an installed one."""
     package = Path(__file__).resolve().parents[1]
 
     def answer(*args: str) -> str:
