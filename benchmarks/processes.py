@@ -140,7 +140,7 @@ def sweeps(folder: Path, *common: str) -> Iterator[Row]:
 
         return go
 
-    row = Row("12 jobs of LeNet, hydra/launcher=joblib", "one after the other", 1 / 1.3)
+    row = Row("12 jobs of LeNet, hydra/launcher=joblib", "one after the other", 1 / 1.7)
     yield compare(row, seconds("hydra/launcher=joblib"), seconds(), turns=3)
 
 
