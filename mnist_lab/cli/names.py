@@ -29,9 +29,9 @@ def register_resolvers() -> None:
     less or more of it is better. `${moment:}` is date and time and eight hex digits, so that runs
     started together differ; `${run_folder:RESUME,CHOICES}` is the folder to continue in if one is
     given, else a new one.
-    `${threads:}` is how many threads a run takes unless it is told. `${sweep_folder:NAME}` is a
-    sweep's, new unless it is named, and `${job_name:OVERRIDES,SOURCE}` that of one of its jobs.
-    `${text:NAME}` is `conf/NAME.yaml`'s own
+    `${threads:DEVICES}` is how many threads each of a run's processes takes unless it is told.
+    `${sweep_folder:NAME}` is a sweep's, new unless it is named, and
+    `${job_name:OVERRIDES,SOURCE}` that of one of its jobs. `${text:NAME}` is `conf/NAME.yaml`'s own
     text, comments and all, but for its defaults and what it sets of Hydra.
     """
     OmegaConf.register_new_resolver("moment", moment, use_cache=True, replace=True)

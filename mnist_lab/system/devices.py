@@ -13,8 +13,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 
-def threads() -> int:
-    """How many threads a run takes, unless it is told: half as many as there are cores for it.
+def threads(devices: object = 1) -> int:
+    """How many threads a run's process takes, unless it is told: its share of half of the cores.
 
     Whoever waits for a thread whose core another process has is slower than on one of its own
     (docs/performance.md). It is not by how busy the cores are: of sums in another number of
@@ -25,7 +25,8 @@ def threads() -> int:
         return int(told)
     able = getattr(os, "sched_getaffinity", None)  # not on macOS
     cores = len(able(0)) if able is not None else os.cpu_count() or 1
-    return max(1, cores // 2)
+    processes = devices if isinstance(devices, int) else 1
+    return max(1, cores // 2 // max(1, processes))
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """The run that a configuration describes: found finished in its folder, or made now."""
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,8 @@ def train_configured(
     built = Settings(**signatures.build(settings))
     if built.threads is not None:
         torch.set_num_threads(built.threads)
+        if built.trainer.world_size > 1:  # else Lightning takes a number of its own
+            os.environ["OMP_NUM_THREADS"] = str(built.threads)
     trainer = built.trainer
     attributes(trainer).callbacks.extend(callbacks)
     if alone and trainer.world_size > 1:

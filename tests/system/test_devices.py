@@ -51,6 +51,8 @@ def test_threads_are_half_the_cores_unless_told(monkeypatch, told, expected):
     monkeypatch.setenv("OMP_NUM_THREADS", told)
     cores = len(os.sched_getaffinity(0))
     assert devices.threads() == (expected or max(1, cores // 2))
+    assert devices.threads("auto") == devices.threads(1)
+    assert devices.threads(2) == (expected or max(1, cores // 4))
     before = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(before)})  # one core, as a cluster may give

@@ -18,11 +18,12 @@ from mnist_lab.system.processes import rank
 COMMON = ["data=digits", "data.batch_size=60", "model.widths=[4,8,16]", "model.hidden=[]"]
 
 
-def begin(folder, *arguments):
+def begin(folder, *arguments, environment=None):
     """`python -m mnist_lab.train ARGUMENTS` in a process group of its own, as from a shell."""
     return subprocess.Popen(
         [sys.executable, "-m", "mnist_lab.train", *arguments],
         cwd=folder,
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -44,9 +45,10 @@ def table(path):
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does_and_count_each_image_once(tmp_path):
     shared = [*COMMON, "trainer.max_epochs=3"]
+    free = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
     both = [
         begin(tmp_path, *shared, "hydra.run.dir=one"),
-        begin(tmp_path, *shared, "trainer=ddp", "hydra.run.dir=two"),
+        begin(tmp_path, *shared, "trainer=ddp", "hydra.run.dir=two", "threads=2", environment=free),
     ]
     out = [finish(process) for process in both]
     one, two = tmp_path / "one", tmp_path / "two"
@@ -55,6 +57,7 @@ def test_two_processes_learn_what_one_does_and_count_each_image_once(tmp_path):
             row.pop("images_per_second", None)
             assert {key: other[key] for key in row} == pytest.approx(row, abs=1e-5)
     results = [json.loads((each / "result.json").read_text()) for each in (one, two)]
+    assert results[1]["threads"] == 2  # and not what Lightning then takes
     assert results[0]["metrics"] == pytest.approx(results[1]["metrics"], abs=1e-5)
     assert results[0]["metrics"]["test/accuracy"] == results[1]["metrics"]["test/accuracy"]
     assert sum(each["support"] for each in results[1]["per_class"].values()) == 360
