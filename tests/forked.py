@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from tempfile import TemporaryFile
 
 CONTEXT = multiprocessing.get_context("forkserver")
 # What commands import late, too, but the commands themselves.
@@ -30,6 +31,17 @@ def fork(module: str, *arguments: str, streams: Sequence[int], folder: Path, **e
     for each in given:
         each.close()
     return process
+
+
+def call(module: str, *arguments: str, folder: Path) -> tuple[int | None, str, str]:
+    """Exit status, output and errors of such a process."""
+    with open(os.devnull) as nothing, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        streams = [each.fileno() for each in (nothing, out, err)]
+        process = fork(module, *arguments, streams=streams, folder=folder, **os.environ)
+        process.join()
+        out.seek(0)
+        err.seek(0)
+        return process.exitcode, out.read(), err.read()
 
 
 def _run(module, arguments, streams, folder, environment):
