@@ -1,4 +1,8 @@
-"""Commands in processes of their own, forked from one that has the slow imports behind it."""
+"""Commands in processes of their own, forked from one that has the slow imports behind it.
+
+For all but those that start others by joblib: these end with the interpreter, which such a process
+does not.
+"""
 
 import multiprocessing
 import os
