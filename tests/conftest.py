@@ -4,7 +4,6 @@ import copy
 import csv
 import json
 import logging
-import multiprocessing
 import os
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from mnist_lab import compare, evaluate, predict, train
 from mnist_lab.cli import command
 from mnist_lab.data import DataModule, Digits
 from mnist_lab.export import __main__ as export
+from tests.forked import fork
 from tests.scaling import slurm
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -127,21 +127,15 @@ lab_export = _command("export", export.main)
 
 
 @pytest.fixture
-def start(monkeypatch, tmp_path):
-    """`start(*arguments)`: a process that runs `python -m mnist_lab.train` in an empty folder.
-
-    It is forked from one that has its imports behind it.
-    """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["mnist_lab.training.run", "mnist_lab.train"])
-    monkeypatch.chdir(tmp_path)
+def start(tmp_path):
+    """`start(*arguments)`: a process that runs `python -m mnist_lab.train` in an empty folder."""
     started = []
 
     def call(*arguments):
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "argv", ["train", *arguments, "hydra.job.name=train"])
-            process = context.Process(target=command.run, args=(train.main,))
-            process.start()
+        environment = {k: v for k, v in os.environ.items() if k != "HYDRA_FULL_ERROR"}
+        process = fork(
+            "mnist_lab.train", *arguments, streams=[0, 1, 2], folder=tmp_path, **environment
+        )
         started.append(process)
         return process
 

@@ -4,15 +4,15 @@ import fcntl
 import os
 import pty
 import struct
-import subprocess
-import sys
 import termios
 from pathlib import Path
+
+from tests.forked import fork
 
 
 def on_terminal(
     module: str, *arguments: str, columns: int, folder: Path, **environment: str
-) -> tuple[int, str]:
+) -> tuple[int | None, str]:
     """Exit status and output of `python -m module ARGUMENTS` in the folder."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, columns, 0, 0))
@@ -21,14 +21,8 @@ def on_terminal(
         for name, value in os.environ.items()
         if name not in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TERM")
     }
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        cwd=folder,
-        env={**kept, "TERM": "xterm-256color", **environment},
-    )
+    environment = {**kept, "TERM": "xterm-256color", **environment}
+    process = fork(module, *arguments, streams=[theirs] * 3, folder=folder, **environment)
     os.close(theirs)
     shown = bytearray()
     try:
@@ -37,4 +31,5 @@ def on_terminal(
     except OSError:  # the other end is closed
         pass
     os.close(ours)
-    return process.wait(), shown.decode().replace("\r\n", "\n")
+    process.join()
+    return process.exitcode, shown.decode().replace("\r\n", "\n")

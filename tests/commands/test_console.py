@@ -10,7 +10,9 @@ import pytest
 
 from tests.terminal import on_terminal
 
-RUN = ["data=digits", "trainer.max_epochs=1", "trainer.callbacks.dashboard=null"]
+# The page is told of at the end, with or without pictures in it.
+RUN = ["data=digits", "trainer.max_epochs=1", "trainer.callbacks.dashboard=null",
+       "trainer.callbacks.figures=null"]  # fmt: skip
 LONG = "a-name-for-the-folder-of-a-run-that-is-longer-than-a-line-of-a-terminal-has-columns"
 
 

@@ -1,10 +1,8 @@
 """Searches whose hopeless jobs end early."""
 
 import json
-import os
+import shutil
 import statistics
-import subprocess
-import sys
 import time
 
 import pytest
@@ -22,6 +20,7 @@ from tests.commands.searches import (  # noqa: E402
     storage,
     with_test,
 )
+from tests.forked import call  # noqa: E402
 
 
 def states(folder):
@@ -45,29 +44,39 @@ def expected_epochs(folder):
     return expected
 
 
-def test_what_is_below_the_median_ends_after_its_epoch(lab_train, lab_compare, tmp_path):
-    arguments = search("s", 12, *MEDIAN, "average=ema", "trainer.callbacks.ema.decay=0.9")
-    called = lab_train(*arguments)
-    assert called.status == 0, called.err
+AVERAGED = search("s", 10, *MEDIAN, "average=ema", "trainer.callbacks.ema.decay=0.9")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A search's folder, and what was told."""
+    folder = tmp_path_factory.mktemp("whole")
+    status, out, err = call("mnist_lab.train", *AVERAGED, folder=folder)
+    assert status == 0, err
+    return folder / "outputs/sweeps/s", out
+
+
+def test_what_is_below_the_median_ends_after_its_epoch(whole, lab_train, lab_compare, tmp_path):
     folder = tmp_path / "outputs/sweeps/s"
+    shutil.copytree(whole[0], folder)
     found = results(folder)
     pruned = assert_told_alike(folder)
-    assert len(found) == 12
-    assert 1 <= len(pruned) <= 7
+    assert len(found) == 10
+    assert 1 <= len(pruned) <= 5
     assert {name: each["epochs"] for name, each in found.items()} == expected_epochs(folder)
     (winner,) = with_test(found)
     assert winner not in pruned
-    assert f"Pruned: {len(pruned)} of 12 jobs" in called.out
+    assert f"Pruned: {len(pruned)} of 10 jobs" in whole[1]
     for name in pruned:
         value = f"val/accuracy {epochs_of(folder / name)[-1]:.4f}"
         reason = f"{value} after epoch {found[name]['epochs']} (median)"
         assert found[name]["reason"] == reason
-        assert called.out.count(f" {name}: pruned: {reason}, ") == 1
+        assert whole[1].count(f" {name}: pruned: {reason}, ") == 1
         assert (folder / name / "checkpoints/last.ckpt").exists()
         assert not (folder / name / "failed.txt").exists()
         config = (folder / name / "config.yaml").read_text()
         assert "pruning" not in config
-    again = lab_train(*arguments)
+    again = lab_train(*AVERAGED)
     assert again.status == 0
     assert results(folder) == found
     compared = lab_compare(f"runs={folder}")
@@ -76,18 +85,17 @@ def test_what_is_below_the_median_ends_after_its_epoch(lab_train, lab_compare, t
         assert f"{name}: pruned: {found[name]['reason']}" in " ".join(compared.out.split())
 
 
-def test_killed_it_goes_on_as_if_it_had_not_been(lab_train, start, tmp_path):
-    assert lab_train(*search("whole", 8, *MEDIAN)).status == 0
-    expected = tmp_path / "outputs/sweeps/whole"
-    folder = tmp_path / "outputs/sweeps/killed"
+def test_killed_it_goes_on_as_if_it_had_not_been(whole, lab_train, start, tmp_path):
+    expected, _ = whole
+    folder = tmp_path / "outputs/sweeps/s"
     for count in (1, 6):
-        process = start(*search("killed", 8, *MEDIAN))
+        process = start(*AVERAGED)
         while len(results(folder)) < count:
             assert process.is_alive()
             time.sleep(0.01)
         process.kill()
         process.join()
-    assert lab_train(*search("killed", 8, *MEDIAN)).status == 0
+    assert lab_train(*AVERAGED).status == 0
     assert_told_alike(folder)
     assert states(folder) == states(expected)
     assert {name: epochs_of(folder / name) for name in results(folder)} == {
@@ -126,13 +134,11 @@ def test_hyperband_ends_jobs_at_its_rungs(lab_train, tmp_path):
     assert pruned
 
 
-def test_jobs_side_by_side_report_to_one_storage(tmp_path):
+def test_jobs_side_by_side_report_to_one_storage(lab_train, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2"]
-    command = [sys.executable, "-m", "mnist_lab.train", *search("s", 10, *MEDIAN), *launcher]
-    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"},
-                          capture_output=True, text=True)  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    called = lab_train(*search("s", 10, *MEDIAN), *launcher)
+    assert called.status == 0, called.err
     folder = tmp_path / "outputs/sweeps/s"
     assert_told_alike(folder)
     assert len(with_test(results(folder))) == 1

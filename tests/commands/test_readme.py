@@ -5,7 +5,6 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 
 import pytest
@@ -17,9 +16,11 @@ from mnist_lab.cli import command
 from mnist_lab.data import Digits
 from mnist_lab.export import __main__ as export
 from tests import documents
+from tests.forked import call
 
-SMALL = ["trainer.max_epochs=1", "data.val_size=100", "data.train_size=200"]
-
+SMALL = ["trainer.max_epochs=1", "data.val_size=100", "data.train_size=200",
+         "+trainer.limit_test_batches=2"]  # fmt: skip
+UNDRAWN = ["artefacts=few", "trainer.callbacks.dashboard=null"]
 
 LINES = documents.lines("README.md")
 SCALING = documents.lines("docs/scaling.md")
@@ -48,22 +49,29 @@ def test_the_readme_has_what_is_tested_here():
     assert len(LINES) == sum(map(len, (TRAIN, EVALUATE, PREDICT, COMPARE, EXPORT, MAKE)))
 
 
-@pytest.fixture
-def own_files(tmp_path):
+@pytest.fixture(scope="module")
+def users(tmp_path_factory):
     """What the commands take for the user's own: pictures, and Kaggle's files."""
+    folder = tmp_path_factory.mktemp("users")
     images, labels = Digits().read(None, "test")
     names = [f"pixel{i}" for i in range(784)]
-    (tmp_path / "digit-recognizer").mkdir()
+    (folder / "digit-recognizer").mkdir()
     for file, columns in (("train.csv", ["label", *names]), ("test.csv", names)):
         rows = torch.column_stack([labels, images.flatten(1)]) if "label" in columns else images
         lines = [",".join(map(str, row)) for row in rows.flatten(1).tolist()]
         content = "\n".join([",".join(columns), *lines, ""])
-        (tmp_path / "digit-recognizer" / file).write_text(content)
+        (folder / "digit-recognizer" / file).write_text(content)
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-        folder = tmp_path / "pictures" / str(int(label))
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(255 - image[0].numpy()).resize((60, 60)).save(folder / f"{i}.png")
-    Image.fromarray(images[0, 0].numpy()).resize((60, 60)).save(tmp_path / "photo.jpg")
+        place = folder / "pictures" / str(int(label))
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(255 - image[0].numpy()).resize((60, 60)).save(place / f"{i}.png")
+    Image.fromarray(images[0, 0].numpy()).resize((60, 60)).save(folder / "photo.jpg")
+    return folder
+
+
+@pytest.fixture
+def own_files(users, tmp_path):
+    shutil.copytree(users, tmp_path, dirs_exist_ok=True)
 
 
 @pytest.mark.parametrize("target", MAKE)
@@ -73,13 +81,11 @@ def test_make_targets_exist(target):
 
 # Those on Ray and Slurm are run on real ones, in tests/scaling.
 LAPTOP = [x for x in SCALING if not re.search(r"launcher=(ray|slurm)", x)]
+RUN = [x for x in TRAIN if "shallow" not in x] + [x.removeprefix(documents.TRAIN) for x in LAPTOP]
 
 
 @pytest.mark.mnist
-@pytest.mark.parametrize(
-    "arguments",
-    [x for x in TRAIN if "shallow" not in x] + [x.removeprefix(documents.TRAIN) for x in LAPTOP],
-)
+@pytest.mark.parametrize("arguments", dict.fromkeys(RUN))
 def test_train_commands(arguments, lab_train, own_files, tmp_path, mnist_root, monkeypatch):
     if "fashion_mnist" in arguments:  # nobody ships it: MNIST's archives stand in for it
         arguments = arguments.replace("fashion_mnist", "mnist")
@@ -92,9 +98,12 @@ def test_train_commands(arguments, lab_train, own_files, tmp_path, mnist_root, m
         small = [*small, "seed=0", "model.dropout=0"]
     if "search=" in arguments:
         small = [*small, "hydra.sweeper.n_trials=2"]
+    drawn = "data=" in arguments or "experiment=" in arguments or arguments == RUN[0]
+    if small and ("-m" in arguments or not drawn):  # of models on MNIST one will do
+        small = [*small, *UNDRAWN]
     if "trainer=ddp" in arguments:  # whose second process is started by the command's name
-        line = [sys.executable, "-m", "mnist_lab.train", *shlex.split(arguments), *small]
-        subprocess.run(line, check=True, cwd=tmp_path)
+        status, _, err = call("mnist_lab.train", *shlex.split(arguments), *small, folder=tmp_path)
+        assert status == 0, err
     else:
         called = lab_train(*shlex.split(arguments), *small)
         assert called.status == 0, called.err
@@ -112,8 +121,24 @@ def test_train_commands(arguments, lab_train, own_files, tmp_path, mnist_root, m
         assert len(list(tmp_path.rglob("result.json"))) == expected
 
 
-def test_predict_commands(lab_train, own_files, tmp_path, monkeypatch):
-    lab_train("data=digits", "trainer.max_epochs=1", "hydra.run.dir=outputs/first")
+@pytest.fixture(scope="module")
+def first(tmp_path_factory):
+    """A run's folder."""
+    folder = tmp_path_factory.mktemp("first")
+    run = ["data=digits", "trainer.max_epochs=1", "hydra.run.dir=outputs/first", *UNDRAWN]
+    status, _, err = call("mnist_lab.train", *run, folder=folder)
+    assert status == 0, err
+    return folder / "outputs/first"
+
+
+@pytest.fixture
+def outputs(first, tmp_path, monkeypatch):
+    """The working folder, in which it lies as outputs/first."""
+    shutil.copytree(first, tmp_path / "outputs/first")
+    monkeypatch.chdir(tmp_path)
+
+
+def test_predict_commands(outputs, own_files, tmp_path, monkeypatch):
     for arguments in PREDICT:
         monkeypatch.setattr(sys, "argv", ["predict", *arguments.split()])
         command.run(predict.main)
@@ -121,16 +146,14 @@ def test_predict_commands(lab_train, own_files, tmp_path, monkeypatch):
     assert lines == {"photo.csv": 2, "pictures.csv": 361, "submission.csv": 361}
 
 
-def test_export_commands(lab_train, tmp_path, monkeypatch):
-    lab_train("data=digits", "trainer.max_epochs=1", "hydra.run.dir=outputs/first")
+def test_export_commands(outputs, tmp_path, monkeypatch):
     for arguments in EXPORT:
         monkeypatch.setattr(sys, "argv", ["export", *arguments.split()])
         command.run(export.main)
     assert sorted(path.name for path in tmp_path.glob("first.*")) == ["first.html", "first.onnx"]
 
 
-def test_evaluate_commands(lab_train, lab_evaluate, own_files, tmp_path):
-    lab_train("data=digits", "trainer.max_epochs=1", "hydra.run.dir=outputs/first")
+def test_evaluate_commands(outputs, lab_evaluate, own_files, tmp_path):
     shutil.copytree(tmp_path / "outputs/first", tmp_path / "outputs/second")
     for arguments in EVALUATE:
         called = lab_evaluate(*arguments.split())

@@ -17,6 +17,7 @@ from tests.commands import runs
 MLP = ["-m", "data=digits", "model=mlp", "model.hidden=[16]", "trainer.max_epochs=2",
        *(f"trainer.callbacks.{name}=null" for name in runs.NOT_DRAWN)]  # fmt: skip
 QUICK = [*MLP, "trainer.accelerator=cpu", "sweep=s"]
+PARALLEL = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
 NAME = "data-digits_model-mlp_hidden-16"
 
 
@@ -237,8 +238,7 @@ def test_in_parallel_the_results_are_the_same(lab_train, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     arguments = [*MLP, "trainer.accelerator=cpu", "seed=0,1", "optimizer=sgd",
                  "optimizer.lr=0.05,-1"]  # fmt: skip
-    command = [sys.executable, "-m", "mnist_lab.train", *arguments, "sweep=parallel",
-               "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]  # fmt: skip
+    command = [sys.executable, "-m", "mnist_lab.train", *arguments, "sweep=parallel", *PARALLEL]
     done = subprocess.run(
         command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True, text=True,
@@ -267,18 +267,12 @@ def test_a_sweep_whose_first_jobs_all_fail_alike_stops(lab_train, tmp_path):
     assert mended.status == 0, mended.err
 
 
-def test_in_parallel_it_stops_as_well(tmp_path):
+def test_in_parallel_it_stops_as_well(lab_train, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    command = [sys.executable, "-m", "mnist_lab.train", *QUICK, "optimizer=sgd",
-               "optimizer.lr=-1", "seed=range(0,9)", "hydra/launcher=joblib",
-               "hydra.launcher.n_jobs=2"]  # fmt: skip
-    done = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 1
-    assert "(sweep_patience=3): optimizer.lr: Invalid learning rate: -1" in done.stderr
-    assert "Traceback" not in done.stderr
+    called = lab_train(*QUICK, "optimizer=sgd", "optimizer.lr=-1", "seed=range(0,9)", *PARALLEL)
+    assert called.status == 1
+    assert "(sweep_patience=3): optimizer.lr: Invalid learning rate: -1" in called.err
+    assert "Traceback" not in called.err
     assert 3 <= len(list(tmp_path.glob("outputs/sweeps/s/*/failed.txt"))) <= 4
 
 
@@ -286,6 +280,7 @@ def test_what_a_sweep_is_spared_is_drawn_when_asked_for(lab_train, tmp_path):
     """And is then, byte for byte, what it would have been at once."""
     sweep = ("-m", "data=digits", "model=lenet", "trainer.max_epochs=1", "trainer.accelerator=cpu",
              "trainer.callbacks.dashboard=null", "seed=0,1")  # fmt: skip
+    *job, _ = sweep
     hint = "Figures and reports of these runs: the same command with artefacts=all"
 
     def drawn(name):
@@ -299,7 +294,7 @@ def test_what_a_sweep_is_spared_is_drawn_when_asked_for(lab_train, tmp_path):
     few, pictures, report = drawn("few")
     assert (pictures, report) == ({}, False)
     before = {name: (few / name).read_bytes() for name in ("result.json", "predictions.csv")}
-    called = lab_train(*sweep, "sweep=all", "artefacts=all")
+    called = lab_train(*job, "seed=0", "sweep=all", "artefacts=all")
     assert hint not in called.out
     at_once, expected, report = drawn("all")
     assert len(expected) > 10

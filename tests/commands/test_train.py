@@ -15,6 +15,8 @@ from mnist_lab import models
 from mnist_lab.data import DataModule
 
 QUICK = ["data=digits", "trainer.max_epochs=2", "trainer.accelerator=cpu"]
+UNDRAWN = ["artefacts=few", "trainer.callbacks.dashboard=null"]
+FEW = [*QUICK, *UNDRAWN]
 FILES = [
     "checkpoints/best.ckpt",
     "checkpoints/last.ckpt",
@@ -108,7 +110,7 @@ def test_a_run_leaves_its_folder(lab_train, tmp_path):
 
 
 def test_the_checkpoint_alone_gives_the_accuracy_that_the_run_reported(lab_train, tmp_path):
-    lab_train(*QUICK, "model=bn_cnn")
+    lab_train(*FEW, "model=bn_cnn")
     folder = only_folder(tmp_path)
     result = json.loads((folder / "result.json").read_text())
     model = models.load(folder)
@@ -123,7 +125,7 @@ def test_the_checkpoint_alone_gives_the_accuracy_that_the_run_reported(lab_train
 
 
 def test_the_stored_configuration_repeats_the_run(lab_train, tmp_path):
-    lab_train(*QUICK, "model=mlp", "augment=affine", "seed=3")
+    lab_train(*FEW, "model=mlp", "augment=affine", "seed=3")
     folder = only_folder(tmp_path)
     first = json.loads((folder / "result.json").read_text())
     again = tmp_path / "again"
@@ -160,7 +162,7 @@ def test_a_repetition_takes_as_many_threads(lab_train, tmp_path, monkeypatch):
 
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     try:
-        threads, identity, weights = told("run", *QUICK, "hydra.run.dir=run")
+        threads, identity, weights = told("run", *FEW, "hydra.run.dir=run")
         assert threads == 2
         monkeypatch.setenv("OMP_NUM_THREADS", "1")
         stored = ("--config-dir", str(tmp_path / "run"), "--config-name", "config")
@@ -177,7 +179,7 @@ def test_a_repetition_takes_as_many_threads(lab_train, tmp_path, monkeypatch):
 
 
 def test_config_yaml_holds_the_resolved_settings(lab_train, tmp_path):
-    lab_train(*QUICK, "optimizer.lr=0.002", "trainer.max_epochs=1")
+    lab_train(*FEW, "optimizer.lr=0.002", "trainer.max_epochs=1")
     stored = yaml.safe_load((only_folder(tmp_path) / "config.yaml").read_text())
     assert stored["optimizer"]["lr"] == 0.002
     assert "optimizer" not in stored["model"]  # it stands once
@@ -204,11 +206,11 @@ def test_fast_dev_run_leaves_no_result(lab_train, tmp_path):
 
 
 def test_init_from_starts_with_the_weights_of_another_run(lab_train, tmp_path):
-    lab_train("data=digits", "trainer.max_epochs=6")
+    lab_train("data=digits", "trainer.max_epochs=6", *UNDRAWN)
     first = only_folder(tmp_path)
     accuracy = json.loads((first / "result.json").read_text())["metrics"]["test/accuracy"]
     # A step too small to change anything: what is tested is what was loaded.
-    called = lab_train("data=digits", "trainer.max_epochs=1", "optimizer.lr=1e-12",
+    called = lab_train("data=digits", "trainer.max_epochs=1", "optimizer.lr=1e-12", *UNDRAWN,
                        f"init_from={first}", "hydra.run.dir=second")  # fmt: skip
     assert called.status == 0, called.err
     result = json.loads((tmp_path / "second/result.json").read_text())
@@ -338,7 +340,7 @@ def test_what_is_no_run_is_not_written_over(lab_train, tmp_path):
 
 
 def test_a_refused_resume_leaves_the_run_as_it_was(lab_train, tmp_path):
-    assert lab_train(*QUICK, "trainer.max_epochs=1", "hydra.run.dir=run").status == 0
+    assert lab_train(*FEW, "trainer.max_epochs=1", "hydra.run.dir=run").status == 0
     kept = ("result.json", "config.yaml", "checkpoints/last.ckpt", "metrics.csv")
     before = {name: (tmp_path / "run" / name).read_bytes() for name in kept}
     longer = ["resume=run", "trainer.max_epochs=2"]
@@ -358,7 +360,7 @@ def test_a_refused_resume_leaves_the_run_as_it_was(lab_train, tmp_path):
 def test_a_run_that_early_stopping_ended_says_so_and_has_no_more_epochs(lab_train, tmp_path):
     # A step too small to change anything: the second epoch is no better than the first.
     stopping = ["optimizer.lr=1e-12", "trainer.callbacks.early_stopping.patience=1"]
-    called = lab_train(*QUICK, "trainer.max_epochs=4", *stopping, "hydra.run.dir=run")
+    called = lab_train(*FEW, "trainer.max_epochs=4", *stopping, "hydra.run.dir=run")
     assert called.status == 0, called.err
     told = "early stopping after epoch 2: val/accuracy did not improve in the last 1 records"
     assert f"Ended by:     {told}" in called.out
@@ -373,7 +375,7 @@ def test_a_run_that_early_stopping_ended_says_so_and_has_no_more_epochs(lab_trai
 
 def test_a_run_tested_on_some_images_tells_of_these(lab_train, tmp_path):
     limited = ["data.eval_batch_size=100", "+trainer.limit_test_batches=1"]
-    assert lab_train(*QUICK, *limited, "hydra.run.dir=run").status == 0
+    assert lab_train(*QUICK, "artefacts=few", *limited, "hydra.run.dir=run").status == 0
     assert len((tmp_path / "run/predictions.csv").read_text().splitlines()) == 1 + 100
     assert len((tmp_path / "run/tensorboard/embedding.tsv").read_text().splitlines()) == 100
     result = json.loads((tmp_path / "run/result.json").read_text())
@@ -385,14 +387,16 @@ def test_a_run_tested_on_some_images_tells_of_these(lab_train, tmp_path):
     [
         (["+trainer.limit_val_batches=0"], 2 * 20, False, 2 * 1237),
         (["+trainer.max_steps=5"], 5, False, 5 * 64),
-        (["+trainer.max_steps=25"], 25, True, 1237 + 5 * 64),
-        (["+trainer.limit_train_batches=3"], 2 * 3, True, 2 * 3 * 64),
-        (["trainer.log_every_n_steps=0"], 2 * 20, True, 2 * 1237),
+        (["+trainer.max_steps=25", *UNDRAWN], 25, True, 1237 + 5 * 64),
+        (["+trainer.limit_train_batches=3", *UNDRAWN], 2 * 3, True, 2 * 3 * 64),
+        (["trainer.log_every_n_steps=0", *UNDRAWN], 2 * 20, True, 2 * 1237),
         # 65 images in batches of 64: of a single one batch normalisation could make nothing.
-        (["model=mlp", "model.hidden=[8]", "model.norm=after", "data.train_size=65"], 2, True, 130),
+        (["model=mlp", "model.hidden=[8]", "model.norm=after", "data.train_size=65", *UNDRAWN],
+         2, True, 130),
     ],
-)
+)  # fmt: skip
 def test_unusual_settings_are_run_to_the_end(overrides, steps, val, images, lab_train, tmp_path):
+    """Those without validation drawn, too."""
     called = lab_train(*QUICK, *overrides)
     assert called.status == 0, called.err
     result = json.loads((only_folder(tmp_path) / "result.json").read_text())
@@ -404,7 +408,7 @@ def test_unusual_settings_are_run_to_the_end(overrides, steps, val, images, lab_
 
 
 def test_another_optimizer_by_its_class_keeps_what_it_has_of_the_settings(lab_train, tmp_path):
-    called = lab_train(*QUICK, "optimizer._target_=torch.optim.NAdam", "optimizer.lr=0.002")
+    called = lab_train(*FEW, "optimizer._target_=torch.optim.NAdam", "optimizer.lr=0.002")
     assert called.status == 0, called.err
     assert "optimizer: torch.optim.NAdam takes no fused: left out" in called.out
     stored = yaml.safe_load((only_folder(tmp_path) / "config.yaml").read_text())
@@ -414,7 +418,7 @@ def test_another_optimizer_by_its_class_keeps_what_it_has_of_the_settings(lab_tr
 
 
 def test_an_epoch_without_validation_tells_none(lab_train):
-    called = lab_train("data=digits", "trainer.max_epochs=3", "+trainer.check_val_every_n_epoch=2")
+    called = lab_train(*FEW, "trainer.max_epochs=3", "+trainer.check_val_every_n_epoch=2")
     assert called.status == 0, called.err
     told = [line for line in called.out.splitlines() if line.startswith("epoch ")]
     assert ["val loss" in line for line in told] == [False, True, False]

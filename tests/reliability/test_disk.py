@@ -10,6 +10,7 @@ import pytest
 
 from mnist_lab import models
 from mnist_lab.system.files import whole
+from tests.forked import call, fork
 
 LONG = ["data=digits", "trainer.max_epochs=3000", "trainer.callbacks.early_stopping=null"]
 
@@ -22,21 +23,21 @@ def disk(mounted, tmp_path):
 
 def running(folder, tmp_path):
     """A run in the folder that has written its first checkpoints."""
-    command = [sys.executable, "-m", "mnist_lab.train", *LONG, f"hydra.run.dir={folder}"]
-    process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    with open(os.devnull) as nothing, open(tmp_path / "output", "w") as output:
+        streams = [each.fileno() for each in (nothing, output, output)]
+        process = fork("mnist_lab.train", *LONG, f"hydra.run.dir={folder}",
+                       streams=streams, folder=tmp_path, **os.environ)  # fmt: skip
     while not (folder / "checkpoints/last.ckpt").exists():
-        assert process.poll() is None, process.stdout.read()
+        assert process.is_alive(), (tmp_path / "output").read_text()
         time.sleep(0.05)
     return process
 
 
-def told(process):
+def told(process, tmp_path):
     """The lines after the last epoch's, of a process that fails."""
-    output = process.communicate(timeout=120)[0]
-    assert process.returncode == 1, output
+    process.join(120)
+    output = (tmp_path / "output").read_text()
+    assert process.exitcode == 1, output
     assert "Traceback" not in output, output
     return [x for x in output.splitlines() if "cannot be written to" in x]
 
@@ -47,7 +48,7 @@ def assert_whole(folder):
     assert not list(folder.rglob("*.part"))
 
 
-def test_full_disk(disk, tmp_path):
+def test_full_disk(disk, start, tmp_path):
     folder = disk / "run"
     process = running(folder, tmp_path)
     with open(disk / "filler", "wb", buffering=0) as file:
@@ -56,19 +57,18 @@ def test_full_disk(disk, tmp_path):
                 file.write(bytes(4096))
             except OSError:
                 break
-    assert len(told(process)) == 1
+    assert len(told(process, tmp_path)) == 1
     assert_whole(folder)
     (disk / "filler").unlink()
     step = models.read(folder / "checkpoints/last.ckpt")["global_step"]
-    command = [sys.executable, "-m", "mnist_lab.train", f"resume={folder}"]
-    again = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    again = start(f"resume={folder}")
     end = time.monotonic() + 120
     while models.read(folder / "checkpoints/last.ckpt")["global_step"] <= step:
-        assert again.poll() is None
+        assert again.is_alive()
         assert time.monotonic() < end
         time.sleep(0.2)
     again.kill()
-    again.wait()
+    again.join()
 
 
 def test_read_only_folder(tmp_path):
@@ -78,10 +78,10 @@ def test_read_only_folder(tmp_path):
     checkpoints = str(folder / "checkpoints")
     if subprocess.run(["chattr", "+i", checkpoints], capture_output=True).returncode:
         process.kill()
-        process.wait()
+        process.join()
         pytest.skip("folders cannot be made immutable here")
     try:
-        assert len(told(process)) == 1
+        assert len(told(process, tmp_path)) == 1
     finally:
         subprocess.run(["chattr", "-i", checkpoints], check=True)
     assert_whole(folder)
@@ -89,18 +89,17 @@ def test_read_only_folder(tmp_path):
 
 def test_a_run_cannot_begin_where_nothing_can_be_written(disk, tmp_path):
     subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-    command = [sys.executable, "-m", "mnist_lab.train", f"hydra.run.dir={disk}/run"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "Read-only file system" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    status, _, err = call("mnist_lab.train", f"hydra.run.dir={disk}/run", folder=tmp_path)
+    assert status == 1
+    assert "Read-only file system" in err
+    assert len(err.splitlines()) == 1
 
 
 def test_vanished_folder(tmp_path):
     folder = tmp_path / "run"
     process = running(folder, tmp_path)
     folder.rename(tmp_path / "elsewhere")  # at once, whatever is being written
-    assert len(told(process)) == 1
+    assert len(told(process, tmp_path)) == 1
     assert not (folder / "checkpoints").exists()
 
 
