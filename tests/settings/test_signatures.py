@@ -125,9 +125,10 @@ def test_settings_reach_the_objects(tmp_path):
     assert built["data"].batch_size == 17
     assert built["data"].seed == 5
     assert built["data"].augment.degrees == 15
-    assert [type(m).__name__ for m in built["model"].network[:3]] == [
+    assert [type(m).__name__ for m in built["model"].network[:4]] == [
         "Conv2d",
         "BatchNorm2d",
+        "MaxPool2d",
         "ReLU",
     ]
     assert "EarlyStopping" not in [type(c).__name__ for c in built["trainer"].callbacks]
