@@ -18,7 +18,8 @@ FEW = [f"~trainer.callbacks.corruptions.suite.{name}" for name in (
 def test_a_run_tells_of_corruptions_what_evaluate_does(
     lab_train, lab_evaluate, lab_compare, tmp_path
 ):
-    sweep = ["-m", "seed=0,1", "augment=none,corruptions", "hydra.sweep.dir=runs"]
+    sweep = ["-m", "seed=0,1", "augment=none,corruptions", "hydra.sweep.dir=runs",
+             "artefacts=all"]  # fmt: skip
     called = lab_train(*sweep, *TINY, *FEW)
     assert called.status == 0, called.err
     folder = sorted(path.parent for path in (tmp_path / "runs").rglob("result.json"))[0]

@@ -102,7 +102,8 @@ def test_two_processes_never_share_a_folder(start, tmp_path):
 
 
 def test_runs_started_together_have_folders_of_their_own(start, tmp_path):
-    processes = [start("data=digits", "trainer.max_epochs=1") for _ in range(4)]
+    quick = ["data=digits", "trainer.max_epochs=1", "artefacts=few"]
+    processes = [start(*quick, "trainer.callbacks.dashboard=null") for _ in range(4)]
     for process in processes:
         process.join(120)
         assert process.exitcode == 0
