@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from functools import cache, partial
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -136,6 +137,7 @@ def add_to_jobs(loader: ConfigLoader, cfg: DictConfig, overrides: Sequence[Overr
     choices = [each for each in overrides if _chooses(each, loader)]
     settings = [each for each in overrides if each not in choices and not each.is_add()]
     keys = [each.key_or_group for each in settings if not each.is_delete()]
+    composed = cache(partial(_composed, loader, cfg))  # several settings ask for the same choices
     for key in dict.fromkeys(keys):
         first, (group, _, last) = key.partition(".")[0], key.rpartition(".")
         if first not in GROUPS or not group:
@@ -147,7 +149,7 @@ def add_to_jobs(loader: ConfigLoader, cfg: DictConfig, overrides: Sequence[Overr
         ]
         missing, lacking, offered = False, [], []
         for chosen in itertools.product(*values):
-            node = OmegaConf.select(_composed(loader, cfg, chosen), group)
+            node = OmegaConf.select(composed(chosen), group)
             if OmegaConf.is_dict(node) and last in node:
                 continue
             missing = True
