@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from mnist_lab.metrics.evaluation import Evaluation
 from mnist_lab.models import checkpoint
 from mnist_lab.runs.result import Result
+from mnist_lab.system import processes
 from mnist_lab.training.attributes import attributes
 from mnist_lab.training.handover import HandOver
 from mnist_lab.training.testing import tested
@@ -63,7 +64,8 @@ def draw_later(folder: Path, trainer: L.Trainer) -> None:
     for name, callback in artefacts(trainer).items():
         attributes(trainer).callbacks.remove(callback)
         path = folder / name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        if processes.rank() == 0:
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def draw_now(
@@ -88,7 +90,8 @@ def draw_now(
     trainer.loggers = []  # which have been told
     evaluation = tested(data, model, trainer)
     attributes(trainer).callbacks, trainer.loggers = [*spared.values()], loggers
-    tell_callbacks(FinishedRun(folder, trainer, model, data, evaluation, result))
+    if trainer.is_global_zero:
+        tell_callbacks(FinishedRun(folder, trainer, model, data, evaluation, result))
     attributes(trainer).callbacks = callbacks
     for logger in loggers:
         logger.finalize("success")
