@@ -80,6 +80,8 @@ def _archive(file: io.BufferedReader, path: Path) -> zipfile.ZipFile:
 
 def _member(archive: zipfile.ZipFile, path: Path, wanted: str | None) -> zipfile.ZipInfo | None:
     """The file that is meant, None where all are arrays."""
+    if any(not entry.filename for entry in archive.infolist()):
+        raise FileError(f"{path}: not a readable archive: a file in it has no name")
     entries = [
         entry
         for entry in archive.infolist()

@@ -10,10 +10,12 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mnist_lab import LabError
 from mnist_lab.data.idx import read_idx
 from mnist_lab.data.inputs import open_images
 from mnist_lab.data.layout import PIXELS
@@ -105,3 +107,14 @@ def test_open_images(data, path):
 def test_read_picture(data, path):
     path.write_bytes(data)
     ends_well(read_picture, path)
+
+
+def test_a_file_without_a_name_in_an_archive(path):
+    """Of which Python's zipfile can't say whether it is a folder."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.npy", b"")
+    content = path.read_bytes()
+    end = content.rindex(b"a.npy")
+    path.write_bytes(content[:end] + b"\0" + content[end + 1 :])
+    with pytest.raises(LabError, match="not a readable archive: a file in it has no name"):
+        labelled(path)
