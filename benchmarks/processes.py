@@ -46,7 +46,7 @@ def processes(folder: Path, *common: str) -> Iterator[Row]:
 
     def job() -> float:
         with tempfile.TemporaryDirectory(dir=place) as fresh:
-            jobs = ("-m", *TRAIN[1:], "-m", "experiment=speedrun", *common)
+            jobs = (*TRAIN, "-m", "experiment=speedrun", *common)
             one = seconds(*jobs, f"hydra.sweep.dir={fresh}/one", "seed=0")()
             five = seconds(*jobs, f"hydra.sweep.dir={fresh}/five", "seed=0,1,2,3,4")()
             fits = [_trained(path.parent) for path in Path(fresh).glob("*/*/result.json")]
@@ -71,8 +71,9 @@ def processes(folder: Path, *common: str) -> Iterator[Row]:
         copy.mkdir(parents=True)
         shutil.copy(run / "result.json", copy)
         shutil.copy(run / "metrics.csv", copy)
-        own = re.sub(r"(?m)^( *seed): 0$", rf"\1: {number % 25}", config)
-        own = own.replace("batch_size: 256", f"batch_size: {256 + number // 25}")
+        own, seeds = re.subn(r"(?m)^( *seed): \d+$", rf"\1: {number % 25}", config)
+        own, sizes = re.subn(r"(?m)^( *batch_size): 256$", rf"\1: {256 + number // 25}", own)
+        assert (seeds, sizes) == (2, 1)  # four groups of 25 seeds
         (copy / "config.yaml").write_text(own)
 
     def compared() -> float:
@@ -131,17 +132,16 @@ def sweeps(folder: Path, *common: str) -> Iterator[Row]:
     jobs = ("model=lenet", "data.train_size=20000", "trainer.max_epochs=2", "data.batch_size=64",
             "seed=0,1,2,3,4,5,6,7,8,9,10,11")  # fmt: skip
 
-    def seconds(*launcher: str) -> Callable[[], None]:
-        def go() -> None:
+    def sweep(*launcher: str) -> Callable[[], float]:
+        def go() -> float:
             with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
                 place = f"hydra.sweep.dir={fresh}/sweep"
-                command = [sys.executable, "-m", "mnist_lab.train", "-m", *jobs, *launcher, place]
-                subprocess.run([*command, *common], check=True, capture_output=True)
+                return seconds(*TRAIN, "-m", *jobs, *launcher, place, *common)()
 
         return go
 
     row = Row("12 jobs of LeNet, hydra/launcher=joblib", "one after the other", 1 / 1.7)
-    yield compare(row, seconds("hydra/launcher=joblib"), seconds(), turns=3)
+    yield compare(row, sweep("hydra/launcher=joblib"), sweep(), turns=3)
 
 
 # Runs a module as `python -m` does, and prints the process's resident peak in KiB at its end.

@@ -37,15 +37,15 @@ def pytest_collection_modifyitems(config, items) -> None:
     ):
         items[:] = [item for item in items if not item.get_closest_marker(marker)]
     if not config.getoption("--slow"):
-        for item in items:
-            if item.get_closest_marker("slow"):
-                # Told, not left out: .ci/run passes --slow, and whoever doesn't sees what he left.
-                item.add_marker(pytest.mark.skip(reason="slow: run with --slow"))
+        left = [item for item in items if item.get_closest_marker("slow")]
+        items[:] = [item for item in items if item not in left]
+        config.hook.pytest_deselected(items=left)
 
 
-def pytest_report_header() -> list[str]:
+def pytest_report_header(config) -> list[str]:
     lacking = slurm.missing()
-    return [f"left out: tests of Slurm, of which {', '.join(lacking)} are not here"] * bool(lacking)
+    told = [f"left out: tests of Slurm, of which {', '.join(lacking)} are not here"] * bool(lacking)
+    return told + ["left out: slow tests, which --slow runs"] * (not config.getoption("--slow"))
 
 
 def pytest_configure() -> None:

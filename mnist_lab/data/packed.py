@@ -16,6 +16,7 @@ from mnist_lab.data.base import FileError
 
 _MAX_DIRECTORY_BYTES = 1 << 20  # of an archive: some 10,000 files
 _PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)  # LZMA asks for memory
+_UNREADABLE = 0x01 | 0x20 | 0x40  # encrypted, a patch, encrypted strongly: flags of an entry
 
 
 @contextlib.contextmanager
@@ -48,7 +49,6 @@ def unpacked(path: Path, member: str | None = None) -> Iterator[Any]:
         raise FileError(f"{path}: {error.strerror or error}") from error
     except (
         EOFError,
-        NotImplementedError,  # zipfile raises it of a compression that it lacks: the file's fault
         zlib.error,
         zipfile.BadZipFile,
     ) as error:
@@ -89,7 +89,7 @@ def _member(archive: zipfile.ZipFile, path: Path, wanted: str | None) -> zipfile
     ]
     for entry in entries:
         name = entry.filename
-        if entry.flag_bits & 1 or entry.compress_type not in _PLAIN:
+        if entry.flag_bits & _UNREADABLE or entry.compress_type not in _PLAIN:
             raise FileError(f"{path}: {name!r} in it is encrypted, or packed in another way")
     if entries and all(entry.filename.endswith(".npy") for entry in entries):
         return None

@@ -16,6 +16,7 @@ from mnist_lab.settings.signatures import ConfigError, parameters, within
 
 Count = Annotated[int, Ge(1)]
 """One at least."""
+Threads = Annotated[int, Interval(ge=1, le=1024)]  # with many more, OpenMP ends the process
 Seed = Annotated[int, Interval(ge=0, lt=2**32)]
 Positive = Annotated[float, Interval(gt=0, lt=math.inf)]
 NotNegative = Annotated[float, Ge(0)]

@@ -21,7 +21,7 @@ from mnist_lab.runs import folder as run_folder
 from mnist_lab.runs.result import Result
 from mnist_lab.settings import signatures
 from mnist_lab.settings.conf import in_folder
-from mnist_lab.settings.ranges import Count, Seed
+from mnist_lab.settings.ranges import Count, Seed, Threads
 from mnist_lab.settings.roles import Mode, mode_of
 from mnist_lab.system import processes
 from mnist_lab.training.attributes import attributes
@@ -59,7 +59,7 @@ class Settings:
     sweep: str | None = None
     test: bool = True
     sweep_patience: Count | None = None
-    threads: Count | None = None
+    threads: Threads | None = None
     artefacts: Literal["all", "few"] | None = None
 
 
