@@ -316,6 +316,11 @@ def test_what_a_sweep_is_spared_is_drawn_when_asked_for(lab_train, tmp_path):
         assert later[tag][0].encoded_image_string == image.encoded_image_string
         assert later[tag][0].step == image.step
 
+    # Whoever follows a run elsewhere gets its figures at once.
+    tracker = "+trainer.logger.csv={_target_: lightning.pytorch.loggers.CSVLogger, save_dir: csv}"
+    assert lab_train(*job, "seed=0", "sweep=followed", tracker).status == 0
+    assert drawn("followed")[1:] == (expected, True)
+
     # More epochs: what is drawn of the shorter run is no longer true.
     lab_train(f"resume={few}", "trainer.max_epochs=2", "artefacts=few")
     assert drawn("few")[1:] == ({}, False)

@@ -109,6 +109,17 @@ def test_read_picture(data, path):
     ends_well(read_picture, path)
 
 
+@pytest.mark.parametrize("flag", [0x01, 0x20, 0x40])
+def test_what_zipfile_cannot_open_in_an_archive(flag, path):
+    """Encrypted, a patch, encrypted strongly."""
+    content = bytearray(ZIP.getvalue())
+    for signature, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        content[content.index(signature) + offset] |= flag
+    path.write_bytes(content)
+    with pytest.raises(LabError, match="is encrypted, or packed in another way"):
+        labelled(path)
+
+
 def test_a_file_without_a_name_in_an_archive(path):
     """Of which Python's zipfile can't say whether it is a folder."""
     with zipfile.ZipFile(path, "w") as archive:
