@@ -92,14 +92,23 @@ def show(folder: Path, jobs: Mapping[str, str], monitor: str, mode: str) -> None
         console.print(summary)
     elif finished and jobs.get(rows[0].name):  # whose name may be too short to say it
         console.print(f"Best: {jobs[rows[0].name]}", markup=False, soft_wrap=True)
-    drawn = (folder / row.name / "report.html" for row in rows if not row.state)
-    if not all(path.exists() for path in drawn):
+    if _spared(folder, [row.name for row in rows if not row.state and row.test != number(None)]):
         console.print(
             "Figures and reports of these runs: the same command with artefacts=all",
             markup=False, soft_wrap=True,
         )  # fmt: skip
     command = f"python -m mnist_lab.compare {shlex.quote(f'runs={folder}')}"
     console.print(command, markup=False, soft_wrap=True)
+
+
+def _spared(folder: Path, tested: Sequence[str]) -> bool:
+    """Whether there is a run without the report that its settings have."""
+    from mnist_lab.runs.folder import read_config
+
+    lacking = (folder / name for name in tested if not (folder / name / "report.html").exists())
+    first = next(lacking, None)
+    callbacks = {} if first is None else read_config(first)["trainer"].get("callbacks")
+    return isinstance(callbacks, Mapping) and callbacks.get("report") is not None
 
 
 def _over_folds(

@@ -10,6 +10,7 @@ from mnist_lab.cli.search import journal  # noqa: E402
 from mnist_lab.runs.folder import claimed  # noqa: E402
 from tests.commands.searches import (  # noqa: E402
     FIXED,
+    NOT_DRAWN,
     SPACE,
     folder_of,
     results,
@@ -44,6 +45,16 @@ def test_the_best_of_its_points_is_tested_and_no_other(lab_train, lab_compare, t
     assert "nan" not in told.out
     best = next(line for line in told.out.splitlines() if line.startswith("│ 1 "))
     assert f"{100 * accuracy[winner]:.2f}" in best
+
+
+def test_the_winner_alone_is_drawn_and_nothing_else_is_promised(lab_train, tmp_path):
+    drawn = [each for each in search("s", 2, *SPACE) if each not in NOT_DRAWN]
+    called = lab_train(*drawn, "trainer.callbacks.dashboard=null")
+    assert called.status == 0, called.err
+    folder = tmp_path / "outputs/sweeps/s"
+    reports = [path.parent.name for path in folder.glob("*/report.html")]
+    assert reports == with_test(results(folder))
+    assert "Figures and reports" not in called.out
 
 
 def test_killed_it_goes_on_as_if_it_had_not_been(lab_train, start, tmp_path):

@@ -316,6 +316,10 @@ def test_what_a_sweep_is_spared_is_drawn_when_asked_for(lab_train, tmp_path):
         assert later[tag][0].encoded_image_string == image.encoded_image_string
         assert later[tag][0].step == image.step
 
+    # Nothing is promised where settings have no report.
+    called = lab_train(*job, "seed=0", "sweep=none", "trainer.callbacks.report=null")
+    assert "Figures and reports" not in called.out
+
     # Whoever follows a run elsewhere gets its figures at once.
     tracker = "+trainer.logger.csv={_target_: lightning.pytorch.loggers.CSVLogger, save_dir: csv}"
     assert lab_train(*job, "seed=0", "sweep=followed", tracker).status == 0
