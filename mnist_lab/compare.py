@@ -14,6 +14,7 @@ from mnist_lab.cli import command
 from mnist_lab.cli.names import moment, register_resolvers
 from mnist_lab.settings import signatures
 from mnist_lab.settings.conf import CONF
+from mnist_lab.system.imports import swift_imports
 
 register_resolvers()
 
@@ -35,7 +36,8 @@ def _texts(runs: object) -> list[str]:
 
 
 def _compare(runs: list[str], output: str | None, metric: str | None) -> None:
-    from mnist_lab.comparison import gather
+    with swift_imports():
+        from mnist_lab.comparison import gather
 
     folders = gather.find(runs)
     print(f"Reading {len(folders):,} run{'s' * (len(folders) != 1)} ...", flush=True)
@@ -51,12 +53,13 @@ def _compare(runs: list[str], output: str | None, metric: str | None) -> None:
     with _written(folder):  # before figures are drawn for it
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-    from rich.console import Console
+    with swift_imports():
+        from rich.console import Console
 
-    from mnist_lab.comparison import boards, rendering
-    from mnist_lab.comparison.groups import arrange
-    from mnist_lab.comparison.sections import Section
-    from mnist_lab.comparison.varied import printable
+        from mnist_lab.comparison import boards, rendering
+        from mnist_lab.comparison.groups import arrange
+        from mnist_lab.comparison.sections import Section
+        from mnist_lab.comparison.varied import printable
 
     tables = arrange(finished, left_out)
     sections = [Section.of(table) for table in tables]

@@ -16,6 +16,7 @@ from mnist_lab.settings import signatures
 from mnist_lab.settings.conf import CONF
 from mnist_lab.settings.ranges import Count, Seed, Share
 from mnist_lab.system.devices import threads
+from mnist_lab.system.imports import swift_imports
 
 ErrorRate = Annotated[float, Interval(gt=0, le=1)]
 
@@ -74,12 +75,13 @@ def _evaluate(
     folder = Path(output or new)
 
     command.say_loading()
-    import torch
+    with swift_imports():
+        import torch
 
-    from mnist_lab.cli.dataset import dataset, foreign_datasets
-    from mnist_lab.reports import evaluation_told, evaluations
-    from mnist_lab.reports.evaluation_folder import refuse_taken
-    from mnist_lab.runs import trained
+        from mnist_lab.cli.dataset import dataset, foreign_datasets
+        from mnist_lab.reports import evaluation_told, evaluations
+        from mnist_lab.reports.evaluation_folder import refuse_taken
+        from mnist_lab.runs import trained
 
     torch.set_num_threads(threads())  # as the run's own test: bitwise the same probabilities
     refuse_taken(folder, overwrite)

@@ -18,6 +18,7 @@ from mnist_lab.runs import folder as run_folder
 from mnist_lab.settings import signatures
 from mnist_lab.settings.conf import CONF, to_plain, validate_on_fold
 from mnist_lab.system import processes
+from mnist_lab.system.imports import swift_imports
 from mnist_lab.system.log import console_for_warnings
 
 if TYPE_CHECKING:
@@ -73,8 +74,9 @@ def _run(cfg: DictConfig, gpu: int | None) -> tuple["Result", str]:
             for key in OmegaConf.missing_keys(cfg):
                 raise LabError(f"{key}: a value is missing")
             plain = to_plain(cfg)
-        from mnist_lab.cli.pruning import watching
-        from mnist_lab.training.configured import train_configured
+        with swift_imports():
+            from mnist_lab.cli.pruning import watching
+            from mnist_lab.training.configured import train_configured
 
         result = train_configured(
             plain,

@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import gc
 import json
 import logging
 import os
@@ -40,6 +41,10 @@ def pytest_collection_modifyitems(config, items) -> None:
         left = [item for item in items if item.get_closest_marker("slow")]
         items[:] = [item for item in items if item not in left]
         config.hook.pytest_deselected(items=left)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # each sweep looks for garbage, not in all that is imported here
 
 
 def pytest_report_header(config) -> list[str]:

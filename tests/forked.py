@@ -4,6 +4,7 @@ For all but those that start others by joblib: these end with the interpreter, w
 does not.
 """
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -49,6 +50,7 @@ def call(module: str, *arguments: str, folder: Path) -> tuple[int | None, str, s
 
 
 def _run(module, arguments, streams, folder, environment):
+    gc.freeze()
     for number, each in enumerate(streams):
         os.dup2(each.fileno(), number)
         each.close()

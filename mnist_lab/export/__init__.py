@@ -12,6 +12,7 @@ from annotated_types import Ge
 from mnist_lab import LabError
 from mnist_lab.settings.ranges import Positive, ranged
 from mnist_lab.system import files
+from mnist_lab.system.imports import swift_imports
 
 Format = Literal["html", "onnx", "pt2"]
 FORMATS: tuple[Format, ...] = ("html", "onnx", "pt2")
@@ -71,7 +72,8 @@ def _form(target: Path, format: Format | None) -> Format:
 def _content(
     form: Format, paths: list[str], images: int, trust: Sequence[str], temperature: float
 ) -> bytes:
-    from mnist_lab.export.handed import handed
+    with swift_imports():
+        from mnist_lab.export.handed import handed
 
     networks = handed(paths, trust, temperature)
     if form == "pt2":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from mnist_lab import LabError, first_few
 from mnist_lab.settings.ranges import Count, Positive, Share, ranged
 from mnist_lab.system.files import output_file, refuse_taken
+from mnist_lab.system.imports import swift_imports
 
 if TYPE_CHECKING:
     from mnist_lab.data.inputs import Images, Pages
@@ -68,9 +69,10 @@ def predict(
     if boxes is not None and not lines:
         raise LabError(f"boxes={boxes}: digits are framed with lines=true alone")
 
-    from mnist_lab.data.inputs import Images, open_images, open_pages
-    from mnist_lab.runs import trained
-    from mnist_lab.runs.likeness import Remedies
+    with swift_imports():
+        from mnist_lab.data.inputs import Images, open_images, open_pages
+        from mnist_lab.runs import trained
+        from mnist_lab.runs.likeness import Remedies
 
     network = trained.load(checkpoint, device, trust)
     whole = _whole(network)
