@@ -47,6 +47,10 @@ def pytest_collection_finish() -> None:
     gc.freeze()  # each sweep looks for garbage, not in all that is imported here
 
 
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()  # else nanobind takes what is left for leaks
+
+
 def pytest_report_header(config) -> list[str]:
     lacking = slurm.missing()
     told = [f"left out: tests of Slurm, of which {', '.join(lacking)} are not here"] * bool(lacking)

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import logging
 from importlib.util import find_spec
 
 import torch
@@ -28,6 +29,7 @@ def onnx_model(network: Handed) -> bytes:
 
     shown = Shown(network)
     check_shown(network, shown)
+    logging.getLogger("onnxscript").setLevel(logging.WARNING)  # it tells of each simplification
     example = torch.zeros(2, *network.shape, dtype=torch.uint8)
     # The exporter prints its progress, and what it thinks of packages that it does without.
     with tracing(network), contextlib.redirect_stdout(io.StringIO()):

@@ -3,6 +3,7 @@
 Imports nothing heavy.
 """
 
+import atexit
 import contextlib
 import gc
 import sys
@@ -23,5 +24,6 @@ def swift_imports() -> Iterator[None]:
     finally:
         if len(sys.modules) > known:
             gc.freeze()
+            atexit.register(gc.unfreeze)  # what is never looked at, nanobind takes for leaks
         if enabled:
             gc.enable()

@@ -156,10 +156,12 @@ def test_no_path_of_this_machine_is_in_the_file(form, trained, tmp_path):
         assert not any(node.metadata_props or node.doc_string for node in model.graph.node)
 
 
-def test_the_command_writes_and_says_so(lab_export, trained, tmp_path):
-    status, out, err = lab_export(f"checkpoint={trained}", "output=a.bin", "format=pt2")
+@pytest.mark.parametrize("form", ["onnx", "pt2"])
+def test_the_command_writes_and_says_so(form, lab_export, trained, tmp_path):
+    status, out, err = lab_export(f"checkpoint={trained}", "output=a.bin", f"format={form}")
     assert (status, err) == (0, "")
-    assert out.endswith(f"{(tmp_path / 'a.bin').stat().st_size:,} bytes: a.bin\n")
+    size = (tmp_path / "a.bin").stat().st_size
+    assert out == f"Loading PyTorch and Lightning ...\n{size:,} bytes: a.bin\n"
 
 
 @pytest.mark.parametrize(
