@@ -29,7 +29,8 @@ def onnx_model(network: Handed) -> bytes:
 
     shown = Shown(network)
     check_shown(network, shown)
-    logging.getLogger("onnxscript").setLevel(logging.WARNING)  # it tells of each simplification
+    for name in ("onnxscript", "onnx_ir"):  # which tell of each simplification
+        logging.getLogger(name).setLevel(logging.WARNING)
     example = torch.zeros(2, *network.shape, dtype=torch.uint8)
     # The exporter prints its progress, and what it thinks of packages that it does without.
     with tracing(network), contextlib.redirect_stdout(io.StringIO()):
