@@ -25,42 +25,68 @@ CONTEXT.set_forkserver_preload(
 )
 
 
-def fork(module: str, *arguments: str, streams: Sequence[int], folder: Path, **environment: str):
-    """A process that does what `python -m module ARGUMENTS` does once Python has started.
+def fork(
+    program: str | Path,
+    *arguments: str,
+    streams: Sequence[int | None],
+    folder: Path,
+    **environment: str,
+):
+    """A process that does what `python -m PROGRAM ARGUMENTS` does once Python has started.
 
-    Its standard streams are these, of which it has copies.
+    Args:
+        program: a module's name, or a script's path.
+        streams: its standard streams, of which it has copies; None: it has none, as by `>&-`.
+        environment: of which PYTHONPATH has an effect on what of ours is imported.
     """
-    given = [Connection(os.dup(each)) for each in streams]
-    process = CONTEXT.Process(target=_run, args=(module, arguments, given, folder, environment))
+    given = [None if each is None else Connection(os.dup(each)) for each in streams]
+    process = CONTEXT.Process(target=_run, args=(program, arguments, given, folder, environment))
     process.start()
     for each in given:
-        each.close()
+        if each is not None:
+            each.close()
     return process
 
 
-def call(module: str, *arguments: str, folder: Path) -> tuple[int | None, str, str]:
-    """Exit status, output and errors of such a process."""
+def call(
+    program: str | Path, *arguments: str, folder: Path, **environment: str
+) -> tuple[int | None, str, str]:
+    """Exit status, output and errors of such a process, which has these variables, too."""
+    environment = {**os.environ, **environment}
     with open(os.devnull) as nothing, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
         streams = [each.fileno() for each in (nothing, out, err)]
-        process = fork(module, *arguments, streams=streams, folder=folder, **os.environ)
+        process = fork(program, *arguments, streams=streams, folder=folder, **environment)
         process.join()
         out.seek(0)
         err.seek(0)
         return process.exitcode, out.read(), err.read()
 
 
-def _run(module, arguments, streams, folder, environment):
+def _run(program, arguments, streams, folder, environment):
     gc.freeze()
     for number, each in enumerate(streams):
+        if each is None:
+            os.close(number)
+            continue
         os.dup2(each.fileno(), number)
         each.close()
     sys.stdin, sys.stdout, sys.stderr = (
-        open(number, mode, closefd=False, buffering=buffering)  # noqa: SIM115  # to its end
-        for number, mode, buffering in ((0, "r", -1), (1, "w", -1), (2, "w", 1))
+        each and open(number, mode, closefd=False, buffering=buffering)  # noqa: SIM115  # to its end
+        for each, (number, mode, buffering) in zip(
+            streams, ((0, "r", -1), (1, "w", -1), (2, "w", 1)), strict=True
+        )
     )
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
+    if "PYTHONPATH" in environment and environment["PYTHONPATH"] != os.environ.get("PYTHONPATH"):
+        sys.path[:0] = environment["PYTHONPATH"].split(os.pathsep)
+        for name in [*sys.modules]:  # which are from elsewhere
+            if name.partition(".")[0] == "mnist_lab":
+                del sys.modules[name]
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
-    sys.argv = [module, *arguments]
-    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    sys.argv = [str(program), *arguments]
+    if isinstance(program, Path):
+        runpy.run_path(str(program), run_name="__main__")
+    else:
+        runpy.run_module(program, run_name="__main__", alter_sys=True)

@@ -108,6 +108,13 @@ def test_another_hydra_program_meets_nothing_of_ours(tmp_path):
     assert done.stdout.splitlines() == ["[]", "[]", "[]"]
 
 
+LOADS_TORCH = """
+import importlib
+from mnist_lab.cli import command
+command.run(lambda: importlib.import_module("torch"))
+"""
+
+
 @pytest.mark.parametrize(
     ("given", "count"),
     [({}, 10_000), ({"GOMP_SPINCOUNT": "77"}, 77), ({"OMP_WAIT_POLICY": "PASSIVE"}, 0)],
@@ -116,9 +123,8 @@ def test_threads_fall_asleep_soon_unless_the_user_says_how_they_wait(given, coun
     """OpenMP itself tells its settings when torch has loaded it."""
     free = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "GOMP_"))}
     done = subprocess.run(
-        [sys.executable, "-m", "mnist_lab.evaluate", "checkpoint=nothing"],
-        cwd=tmp_path, capture_output=True, text=True,
+        [sys.executable, "-c", LOADS_TORCH], cwd=tmp_path, capture_output=True, text=True,
         env={**free, "OMP_DISPLAY_ENV": "VERBOSE", "PYTHONPATH": str(ROOT), **given},
     )  # fmt: skip
-    assert done.returncode == 1
+    assert done.returncode == 0
     assert f"GOMP_SPINCOUNT = '{count}'" in done.stderr

@@ -1,13 +1,17 @@
 """What commands print, where it can't be printed, and on terminals: real processes."""
 
+import contextlib
+import os
 import re
 import signal
 import subprocess
 import sys
+from tempfile import TemporaryFile
 
 import numpy as np
 import pytest
 
+from tests.forked import fork
 from tests.terminal import on_terminal
 
 # The page is told of at the end, with or without pictures in it.
@@ -16,33 +20,39 @@ RUN = ["data=digits", "trainer.max_epochs=1", "trainer.callbacks.dashboard=null"
 LONG = "a-name-for-the-folder-of-a-run-that-is-longer-than-a-line-of-a-terminal-has-columns"
 
 
-def command(name, *arguments):
-    return [sys.executable, "-m", f"mnist_lab.{name}", *arguments]
+def read_by(reader, name, *arguments, folder):
+    """Exit status and errors of a command, `reader(output, process)` of which closes the output."""
+    ours, theirs = os.pipe()
+    with open(os.devnull) as nothing, TemporaryFile("w+") as errors:
+        streams = [nothing.fileno(), theirs, errors.fileno()]
+        process = fork(
+            f"mnist_lab.{name}", *arguments, streams=streams, folder=folder, **os.environ
+        )
+        os.close(theirs)
+        with open(ours) as output:
+            reader(output, process)
+        process.join()
+        errors.seek(0)
+        return process.exitcode, errors.read()
 
 
-def without_reader(name, *arguments, folder, lines=1):
-    """Exit status and errors of `... | head -LINES`."""
-    process = subprocess.Popen(
-        command(name, *arguments), cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    for _ in range(lines):
-        process.stdout.readline()
-    process.stdout.close()
-    errors = process.stderr.read().decode()
-    return process.wait(), errors
+def without_reader(name, *arguments, folder):
+    """Likewise of `... | head -1`."""
+    return read_by(lambda output, _: output.readline(), name, *arguments, folder=folder)
 
 
 def redirected(name, *arguments, to, folder):
-    """Likewise of a shell's `... >&-`, or `>FILE`."""
-    line = " ".join(["exec", '"$@"', to])
-    done = subprocess.run(
-        ["sh", "-c", line, "sh", *command(name, *arguments)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stderr
+    """Likewise where streams go to other places, or are closed (None), as by a shell's `>&-`."""
+    errors = folder / "errors.txt"
+    places = {"in": os.devnull, "out": os.devnull, "errors": errors} | to
+    with contextlib.ExitStack() as stack:
+        files = [place and stack.enter_context(open(place, "a+")) for place in places.values()]
+        streams = [each and each.fileno() for each in files]
+        process = fork(
+            f"mnist_lab.{name}", *arguments, streams=streams, folder=folder, **os.environ
+        )
+        process.join()
+    return process.exitcode, errors.read_text() if to.get("errors", errors) == errors else ""
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +77,10 @@ def test_a_run_goes_on_without_its_reader_and_keeps_its_log(folder):
 @pytest.mark.parametrize(
     "name, to, arguments, made",  # noqa: PT006
     [
-        ("evaluate", ">&-", ["checkpoint=outputs/run", "output=a"], "a/evaluation.json"),
-        ("compare", "| true", ["runs=outputs/run", "output=b"], "b/compare.html"),
+        ("evaluate", {"out": None}, ["checkpoint=outputs/run", "output=a"], "a/evaluation.json"),
         (
             "predict",
-            ">/dev/full 2>&-",
+            {"out": "/dev/full", "errors": None},
             ["checkpoint=outputs/run", "input=x.npy"],
             "predictions.csv",
         ),
@@ -83,40 +92,59 @@ def test_neither_is_another_command_ended_by_what_it_prints(name, to, arguments,
     assert (folder / made).exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("to", [">&-", ">/dev/full", ">&- 2>&- <&-"])
+def test_a_comparison_goes_on_without_its_reader(folder):
+    comparison = ["runs=outputs/run", "output=b"]
+    assert without_reader("compare", *comparison, folder=folder) == (0, "")
+    assert (folder / "b/compare.html").exists()
+
+
+NO_STREAM = {"in": None, "out": None, "errors": None}
+
+
+@pytest.mark.parametrize("to", [{"out": None}, {"out": "/dev/full"}, NO_STREAM])
 def test_a_run_without_a_standard_output(to, tmp_path):
     status, errors = redirected("train", *RUN, "hydra.run.dir=run", to=to, folder=tmp_path)
     assert status == 0
-    assert errors == ("standard output: No space left on device\n" if "full" in to else "")
+    assert errors == ("standard output: No space left on device\n" if to["out"] else "")
     assert "epoch 1/1" in (tmp_path / "run/train.log").read_text()
     assert (tmp_path / "run/result.json").exists()
 
 
-@pytest.mark.slow
 def test_a_run_that_is_stopped_together_with_its_reader_ends_as_told(tmp_path):
-    process = subprocess.Popen(
-        command("train", *RUN, "trainer.max_epochs=500", "hydra.run.dir=run"),
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    while b"epoch 1/500" not in process.stdout.readline():
-        pass
-    process.stdout.close()  # as `tee` does, which Ctrl-C ends
-    process.send_signal(signal.SIGINT)
-    errors = process.stderr.read().decode()
-    assert process.wait() == 130
+    def reader(output, process):
+        while "epoch 1/500" not in output.readline():
+            pass
+        output.close()  # as `tee` does, which Ctrl-C ends
+        os.kill(process.pid, signal.SIGINT)
+
+    long = [*RUN, "trainer.max_epochs=500", "hydra.run.dir=run"]
+    status, errors = read_by(reader, "train", *long, folder=tmp_path)
+    assert status == 130
     assert "Traceback" not in errors
     assert "Logging error" not in errors
     assert "Stopped by SIGINT" in (tmp_path / "run/train.log").read_text()
     assert (tmp_path / "run/checkpoints/last.ckpt").exists()
 
 
-def test_help_has_as_much_as_is_read(tmp_path):
-    assert without_reader("train", "--cfg", "job", folder=tmp_path) == (0, "")
-    status, errors = redirected("train", "--help", to=">&-", folder=tmp_path)
-    assert (status, errors) == (0, "")
+def by_shell(to, *arguments, folder):
+    """Exit status and errors of `python -m mnist_lab.train ARGUMENTS`, redirected by a shell."""
+    command = [sys.executable, "-m", "mnist_lab.train", *arguments]
+    line = ["sh", "-c", f'"$@" {to}', "sh", *command]
+    done = subprocess.run(line, cwd=folder, capture_output=True, text=True)
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("to", "arguments"),
+    [
+        ("| head -1", ["--cfg", "job"]),
+        (">&-", ["--help"]),
+        (">&- 2>&- <&-", [*RUN, "hydra.run.dir=run"]),
+    ],
+)
+def test_a_shell_does_the_same(to, arguments, tmp_path):
+    assert by_shell(to, *arguments, folder=tmp_path) == (0, "")
+    assert (tmp_path / "run/result.json").exists() == ("hydra.run.dir=run" in arguments)
 
 
 def shown(output):
@@ -139,7 +167,6 @@ def shown(output):
     return lines
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "columns, environment",  # noqa: PT006
     [(80, {}), (140, {}), (80, {"NO_COLOR": "1"}), (80, {"TERM": "dumb"})],
@@ -170,7 +197,6 @@ def test_a_run_on_a_terminal(columns, environment, tmp_path):
     assert max(map(len, short)) <= 80
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("columns", [80, 140])
 def test_other_commands_on_a_terminal(columns, folder):
     status, output = on_terminal(

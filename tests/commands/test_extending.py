@@ -4,8 +4,6 @@ import json
 import os
 import re
 import shlex
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,6 +11,7 @@ import yaml
 
 from tests import documents
 from tests.commands.runs import install_built
+from tests.forked import call
 
 PAGE = "docs/extending.md"
 
@@ -38,12 +37,10 @@ def beside(installed, tmp_path_factory):
     return [site, installed], folder / "empty"
 
 
-def call(beside, *arguments):
+def run(beside, program, *arguments):
+    """Exit status, output and errors."""
     sites, empty = beside
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, sites))}
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=empty, env=environment, capture_output=True, text=True
-    )
+    return call(program, *arguments, folder=empty, PYTHONPATH=os.pathsep.join(map(str, sites)))
 
 
 @pytest.mark.slow
@@ -54,8 +51,10 @@ def test_every_command_takes_what_the_package_brings(beside):
     images[[2, 3], :, 3] += 127
     np.savez(folder / "bars.npz", images)
     for line in documents.lines(PAGE):
-        done = call(beside, *shlex.split(line)[1:])
-        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        python, option, *arguments = shlex.split(line)
+        assert (python, option) == ("python", "-m")
+        status, *told = run(beside, *arguments)
+        assert status == 0, (line, told)
     result = json.loads((folder / "outputs/bars/result.json").read_text())
     assert (result["dataset"], result["model"]) == ("bars", "two_layers")
     assert result["metrics"]["test/accuracy"] > 0.6
@@ -73,24 +72,27 @@ def test_every_command_takes_what_the_package_brings(beside):
     report = (folder / "outputs/bars/report.html").read_text()
     assert "halving" in report
     assert "mine.parts.halving" not in report.split("<pre")[0]
-    made = call(
-        beside,
-        "-c",
-        "from mnist_lab.settings import make; print(make('model/two_layers', width=64).hparams)",
+    (folder / "own.py").write_text(
+        "from mnist_lab.settings import make\nprint(make('model/two_layers', width=64).hparams)\n"
     )
-    assert re.search('"width": +64', made.stdout), made.stderr
+    _, out, err = run(beside, folder / "own.py")
+    assert re.search('"width": +64', out), err
 
 
 def test_a_run_of_a_package_that_brings_no_folder_needs_trust(beside):
-    code = (
-        "from mnist_lab.runs.trust import vouch; from mnist_lab.settings import packages; "
-        "stored = {'augment': {'_target_': 'mine.parts.invert', '_partial_': True}}; "
-        "vouch(stored); print('trusted'); packages.folders.cache_clear(); "
-        "packages.entry_points = lambda group: []; vouch(stored)"
+    (beside[1] / "trust.py").write_text(
+        "from mnist_lab.runs.trust import vouch\n"
+        "from mnist_lab.settings import packages\n"
+        "stored = {'augment': {'_target_': 'mine.parts.invert', '_partial_': True}}\n"
+        "vouch(stored)\n"
+        "print('trusted')\n"
+        "packages.folders.cache_clear()\n"
+        "packages.entry_points = lambda group: []\n"
+        "vouch(stored)\n"
     )
-    done = call(beside, "-c", code)
-    assert done.stdout == "trusted\n", done.stderr
-    assert "mine.parts.invert: is not of mnist_lab, lightning" in done.stderr.splitlines()[-1]
+    _, out, err = run(beside, beside[1] / "trust.py")
+    assert out == "trusted\n", err
+    assert "mine.parts.invert: is not of mnist_lab, lightning" in err.splitlines()[-1]
 
 
 def test_a_folder_on_the_search_path_stands_beside_ours(lab_train, tmp_path):

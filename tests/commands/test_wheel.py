@@ -6,14 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.forked import call
+
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def python(site, cwd, *arguments):
-    environment = {**os.environ, "PYTHONPATH": str(site)}
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, env=environment, capture_output=True, text=True
-    )
 
 
 def test_wheel_carries_the_configuration(installed):
@@ -27,12 +22,14 @@ def test_wheel_carries_the_configuration(installed):
 
 
 def test_a_run_from_the_wheel_in_an_empty_folder(installed, tmp_path):
-    where = python(installed, tmp_path, "-c", "import mnist_lab; print(mnist_lab.__file__)")
-    assert str(installed) in where.stdout
-    done = python(
-        installed, tmp_path, "-m", "mnist_lab.train", "data=digits", "trainer.max_epochs=1"
-    )
-    assert done.returncode == 0, done.stderr
+    code = "import mnist_lab; print(mnist_lab.__file__)"
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    command = [sys.executable, "-c", code]
+    where = subprocess.check_output(command, cwd=tmp_path, env=environment, text=True)
+    assert str(installed) in where
+    arguments = ["data=digits", "trainer.max_epochs=1"]
+    status, _, err = call("mnist_lab.train", *arguments, folder=tmp_path, PYTHONPATH=str(installed))
+    assert status == 0, err
     (path,) = tmp_path.glob("outputs/digits/lenet/*/result.json")
     result = json.loads(path.read_text())
     assert result["status"] == "completed"

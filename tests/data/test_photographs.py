@@ -1,8 +1,5 @@
 """Digits found in photographs: shadows, lines, frames, tables and blots are not the digit."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -13,15 +10,18 @@ from mnist_lab.data.ink import background, ink_is_light
 from mnist_lab.data.lines import without_lines
 from mnist_lab.data.pictures import read_picture
 from tests.data import photographs
+from tests.forked import call
 
 
 @pytest.fixture(scope="module")
 def network(mnist_root, tmp_path_factory):
     """One of 99 %, so that what goes wrong is the reader's."""
-    folder = tmp_path_factory.mktemp("network") / "run"
-    settings = ["experiment=speedrun", f"data.root={mnist_root}", f"hydra.run.dir={folder}"]
-    subprocess.run([sys.executable, "-m", "mnist_lab.train", *settings], check=True)
-    return models.load(folder).eval()
+    folder = tmp_path_factory.mktemp("network")
+    settings = ["experiment=speedrun", f"data.root={mnist_root.resolve()}", "hydra.run.dir=run",
+                "artefacts=few", "trainer.callbacks.dashboard=null"]  # fmt: skip
+    status, _, err = call("mnist_lab.train", *settings, folder=folder)
+    assert status == 0, err
+    return models.load(folder / "run").eval()
 
 
 @pytest.mark.mnist

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -105,7 +104,7 @@ def test_vanished_folder(tmp_path):
 
 def test_size_limit_on_the_process(tmp_path):
     """As a quota does it: the file is refused when it is half written."""
-    code = (
+    (tmp_path / "limited.py").write_text(
         "import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
@@ -114,11 +113,11 @@ def test_size_limit_on_the_process(tmp_path):
         "sys.argv = ['train', *sys.argv[1:], 'hydra.job.name=train']\n"
         "command.run(train.main)\n"
     )
-    command = [sys.executable, "-c", code, "data=digits", "hydra.run.dir=run"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert "cannot be written to: [Errno 27] File too large" in done.stderr
-    assert "Traceback" not in done.stderr
+    arguments = ["data=digits", "hydra.run.dir=run"]
+    status, _, err = call(tmp_path / "limited.py", *arguments, folder=tmp_path)
+    assert status == 1
+    assert "cannot be written to: [Errno 27] File too large" in err
+    assert "Traceback" not in err
     assert not list((tmp_path / "run").rglob("*.ckpt*"))
 
 

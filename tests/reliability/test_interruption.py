@@ -5,14 +5,13 @@ import os
 import random
 import shlex
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 import torch
 
 from mnist_lab import models
+from tests.forked import fork
 
 LONG = ["data=digits", "trainer.max_epochs=1000", "trainer.callbacks.early_stopping=null"]
 
@@ -81,15 +80,19 @@ training.train(DataModule(Digits(), val_size=200), models.LeNet(), trainer)
 
 
 def test_a_second_ctrl_c_does_not_wait_for_the_step(tmp_path):
-    process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_STEP], cwd=tmp_path, stdout=subprocess.PIPE, text=True
-    )
-    assert any(line == "slow\n" for line in process.stdout)
-    process.send_signal(signal.SIGINT)
-    time.sleep(1)
-    assert process.poll() is None  # the step is to be finished
-    process.send_signal(signal.SIGINT)
-    assert process.wait(10) == -signal.SIGINT
+    (tmp_path / "own.py").write_text(SLOW_STEP)
+    ours, theirs = os.pipe()
+    with open(os.devnull) as nothing, open(ours) as output:
+        streams = [nothing.fileno(), theirs, theirs]
+        process = fork(tmp_path / "own.py", streams=streams, folder=tmp_path, **os.environ)
+        os.close(theirs)
+        assert any(line == "slow\n" for line in output)
+        os.kill(process.pid, signal.SIGINT)
+        time.sleep(1)
+        assert process.is_alive()  # the step is to be finished
+        os.kill(process.pid, signal.SIGINT)
+        process.join(10)
+    assert process.exitcode == -signal.SIGINT
 
 
 def test_two_processes_never_share_a_folder(start, tmp_path):

@@ -1,10 +1,7 @@
 """Runs in MLflow, W&B and Trackio, by their own clients and without a network."""
 
 import json
-import os
-import signal
 import socket
-import subprocess
 import sys
 import time
 from importlib.util import find_spec
@@ -17,6 +14,7 @@ from PIL import Image
 from mnist_lab import models
 from mnist_lab.reports import trackers
 from mnist_lab.training import History
+from tests.forked import call
 from tests.reports.tracked import NAMES, held, settings
 
 CLASSES = {"mlflow": trackers.MLflow, "wandb": trackers.Wandb, "trackio": trackers.Trackio}
@@ -178,38 +176,35 @@ def test_without_its_client_it_is_refused_before_the_run(lab_train, tmp_path, mo
 @pytest.mark.parametrize("tracker", ["none", "trackio"])
 def test_a_run_imports_no_client(tracker, tmp_path):
     needs(*{tracker} - {"none"})
-    script = f"""
+    (tmp_path / "own.py").write_text(f"""
 import sys
 from mnist_lab import train
 sys.argv = ["train", *{[*TINY, *UNDRAWN]!r}, "trainer.max_epochs=1", "tracker={tracker}"]
 train.main()
 print(sorted({{"mlflow", "wandb", "trackio", "mnist_lab.reports.trackers"}} & set(sys.modules)))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True, text=True
-    )
+""")
+    status, out, err = call(tmp_path / "own.py", folder=tmp_path)
+    assert status == 0, err
     loaded = [] if tracker == "none" else ["mnist_lab.reports.trackers"]
-    assert done.stdout.splitlines()[-1] == str(loaded)
+    assert out.splitlines()[-1] == str(loaded)
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_and_went_on_is_the_one_without_trackers(lab_train, tmp_path):
+def test_a_run_that_was_killed_and_went_on_is_the_one_without_trackers(lab_train, start, tmp_path):
     needs(*NAMES)
     arguments = [*TINY, *UNDRAWN, "data.batch_size=1", "trainer.max_epochs=5"]
     assert lab_train(*arguments, "hydra.run.dir=without").status == 0
 
     line = [*arguments, f"tracker=[{','.join(NAMES)}]", "hydra.run.dir=outputs/run"]
     folder = tmp_path / "outputs/run"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mnist_lab.train", *line], cwd=tmp_path, stdout=subprocess.DEVNULL
-    )
+    process = start(*line)
     while (
         not (folder / "metrics.csv").exists() or "\n1," not in (folder / "metrics.csv").read_text()
     ):
-        assert process.poll() is None
+        assert process.is_alive()
         time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)  # its trackers' processes find out by themselves
-    process.wait()
+    process.kill()  # its trackers' processes find out by themselves
+    process.join()
     before = models.read(folder / "checkpoints/last.ckpt")["epoch"]
     assert lab_train("resume=outputs/run").status == 0
 

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from mnist_lab.training import run
 from mnist_lab.training.continuation import LastCheckpoint
 from mnist_lab.training.history import History
 from mnist_lab.training.trainer import built_from, default_trainer
+from tests.forked import call
 
 
 def trainer(folder, **settings):
@@ -159,9 +158,10 @@ assert train([16], resume=True).metrics == first.metrics
 
 
 def test_from_python_a_run_is_heard_and_its_folder_is_its_own(tmp_path):
-    done = subprocess.run([sys.executable, "-c", FROM_PYTHON], cwd=tmp_path, capture_output=True,
-                          text=True, check=True)  # fmt: skip
-    told = done.stdout.splitlines()
+    (tmp_path / "own.py").write_text(FROM_PYTHON)
+    status, out, err = call(tmp_path / "own.py", folder=tmp_path)
+    assert status == 0, err
+    told = out.splitlines()
     assert sum(line.startswith("epoch 1/1 ") for line in told) == 1
     assert any("test/accuracy" in line for line in told)
     refused = [line for line in told if line.startswith("refused: run")]
