@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 import yaml
+from filelock import FileLock
+from joblib.externals.loky import get_reusable_executor
 
 from mnist_lab import compare, evaluate, predict, train
 from mnist_lab.cli import command
@@ -59,6 +61,24 @@ def pytest_report_header(config) -> list[str]:
 
 def pytest_configure() -> None:
     torch.set_num_threads(1)  # small tensors, and the same sums on every machine
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], Any]], Path]:
+    """`made_once(name, make)`: a folder that `make(folder)` has filled for all of the workers."""
+    common = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        common = common.parent
+
+    def call(name: str, make: Callable[[Path], Any]) -> Path:
+        folder, done = common / name, common / f"{name}.done"
+        with FileLock(common / f"{name}.lock"):
+            if not done.exists():
+                make(folder)
+                done.touch()
+        return folder
+
+    return call
 
 
 @pytest.fixture(scope="session")
@@ -123,6 +143,8 @@ def _caller(name, main, tmp_path, monkeypatch, capsys):
         return Called(status, *capsys.readouterr())
 
     yield call
+    # Else the next sweep goes on in the workers of this one, which know its environment.
+    get_reusable_executor().shutdown(kill_workers=True)
     logging.root.handlers = handlers
     assert "HYDRA_FULL_ERROR" not in os.environ
     assert not logging.getLogger("mnist_lab").disabled  # else its warnings would be lost

@@ -11,33 +11,35 @@ from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="session")
-def installed(tmp_path_factory):
+def installed(made_once):
     """A folder with nothing but the unpacked wheel, as an installer leaves it."""
-    site = tmp_path_factory.mktemp("wheel") / "site"
-    install_built(ROOT, site)
-    return site
+    return made_once("wheel", lambda folder: install_built(ROOT, folder / "site")) / "site"
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory):
+def trained(made_once):
     """A run's folder: LeNet on the bundled digits."""
     data = DataModule(Digits(), val_size=200)
-    return fitted(data, tmp_path_factory.mktemp("trained") / "run", epochs=4)
+    return made_once("trained", lambda folder: fitted(data, folder, epochs=4))
 
 
 @pytest.fixture(scope="session")
-def other(tmp_path_factory):
+def other(made_once):
     """Another, worse one, which has another split."""
     data = DataModule(Digits(), val_size=0.25, train_size=300, split_seed=3)
-    return fitted(data, tmp_path_factory.mktemp("other") / "run", epochs=1)
+    return made_once("other", lambda folder: fitted(data, folder, epochs=1))
 
 
 @pytest.fixture(scope="session")
-def mnist(mnist_root, tmp_path_factory):
+def mnist(mnist_root, made_once):
     """A run on some of MNIST, and its data."""
     source = instantiate(OmegaConf.load(f"{CONF}/data/mnist.yaml").source, _convert_="all")
     data = DataModule(source, root=str(mnist_root), train_size=6000)
-    return fitted(data, tmp_path_factory.mktemp("mnist") / "run", epochs=2), data
+    folder = made_once("mnist", lambda folder: fitted(data, folder, epochs=2))
+    data.prepare_data()
+    data.setup("fit")
+    data.setup("test")
+    return folder, data
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ def test_the_parts_of_train_are_those_of_the_run(trained, other, lab_evaluate, t
         (other, DataModule(Digits(), val_size=0.25, train_size=300, split_seed=3)),
     ):
         for split in ("val", "train"):
-            out = f"{folder.parent.name}-{split}"
+            out = f"{folder.name}-{split}"
             called = lab_evaluate(f"checkpoint={folder}", f"split={split}", f"output={out}")
             assert called.status == 0, called.err
             images, labels = data.tensors(split)

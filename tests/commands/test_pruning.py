@@ -48,12 +48,17 @@ AVERAGED = search("s", 10, *MEDIAN, "average=ema", "trainer.callbacks.ema.decay=
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(made_once):
     """A search's folder, and what was told."""
-    folder = tmp_path_factory.mktemp("whole")
-    status, out, err = call("mnist_lab.train", *AVERAGED, folder=folder)
-    assert status == 0, err
-    return folder / "outputs/sweeps/s", out
+
+    def make(folder):
+        folder.mkdir()
+        status, out, err = call("mnist_lab.train", *AVERAGED, folder=folder)
+        assert status == 0, err
+        (folder / "told.txt").write_text(out)
+
+    folder = made_once("pruned", make)
+    return folder / "outputs/sweeps/s", (folder / "told.txt").read_text()
 
 
 def test_what_is_below_the_median_ends_after_its_epoch(whole, lab_train, lab_compare, tmp_path):

@@ -14,18 +14,29 @@ from tests.forked import call
 
 
 @pytest.fixture(scope="module")
-def network(mnist_root, tmp_path_factory):
+def network(mnist_root, made_once):
     """One of 99 %, so that what goes wrong is the reader's."""
-    folder = tmp_path_factory.mktemp("network")
-    settings = ["experiment=speedrun", f"data.root={mnist_root.resolve()}", "hydra.run.dir=run",
-                "artefacts=few", "trainer.callbacks.dashboard=null"]  # fmt: skip
-    status, _, err = call("mnist_lab.train", *settings, folder=folder)
-    assert status == 0, err
-    return models.load(folder / "run").eval()
+
+    def make(folder):
+        settings = ["experiment=speedrun", f"data.root={mnist_root.resolve()}", "artefacts=few",
+                    "trainer.callbacks.dashboard=null", f"hydra.run.dir={folder}"]  # fmt: skip
+        status, _, err = call("mnist_lab.train", *settings, folder=folder.parent)
+        assert status == 0, err
+
+    return models.load(made_once("reader", make)).eval()
+
+
+QUICK = ("plain paper", "hard shadow")  # all of them take a minute and a half
 
 
 @pytest.mark.mnist
-@pytest.mark.parametrize("condition", photographs.CONDITIONS)
+@pytest.mark.parametrize(
+    "condition",
+    [
+        pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow)
+        for name in photographs.CONDITIONS
+    ],
+)
 def test_a_photograph_gets_its_digits_label(condition, network, mnist_root, tmp_path):
     """Of 24 at least 21: a reader that gets 95 of 100 right does so in 97 of 100 samples."""
     images, labels = photographs.painted(mnist_root / "mnist", condition, 24, seed=3)

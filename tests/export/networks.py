@@ -12,6 +12,7 @@ from mnist_lab.settings.changes import choices
 from mnist_lab.settings.conf import make
 from mnist_lab.training import run
 from mnist_lab.training.trainer import default_trainer
+from tests.commands.runs import NOT_DRAWN
 
 # Of those that are not slow there is each kind of layer.
 MODELS = [
@@ -24,7 +25,8 @@ def train(folder):
     """A run's folder: LeNet on the bundled digits, for an epoch."""
     data = DataModule(Digits(), val_size=200, seed=3)
     seed_everything(3, verbose=False)
-    run.train(data, LeNet(), default_trainer(folder, max_epochs=1, accelerator="cpu"))
+    trainer = default_trainer(folder, max_epochs=1, accelerator="cpu", callbacks=NOT_DRAWN)
+    run.train(data, LeNet(), trainer)
     return folder
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import call
+
 
 @pytest.fixture
 def trace(tmp_path) -> Path:
@@ -46,19 +48,18 @@ def mine(tmp_path, monkeypatch):
         sys.modules.pop(name, None)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+@pytest.fixture(scope="session")
+def finished(made_once):
     """A folder of a finished run, made by the command."""
-    from mnist_lab import train
-    from mnist_lab.cli import command
 
-    path = tmp_path_factory.mktemp("finished") / "run"
-    settings = ["data=digits", "data.train_size=100", "model=mlp", "model.hidden=[8]"]
-    trainer = ["trainer.max_epochs=1", "trainer.accelerator=cpu", "hydra.job.name=train"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["train", *settings, *trainer, f"hydra.run.dir={path}"])
-        command.run(train.main)
-    return path
+    def make(folder):
+        settings = ["data=digits", "data.train_size=100", "model=mlp", "model.hidden=[8]",
+                    "trainer.max_epochs=1", "trainer.accelerator=cpu"]  # fmt: skip
+        place = f"hydra.run.dir={folder}"
+        status, _, err = call("mnist_lab.train", *settings, place, folder=folder.parent)
+        assert status == 0, err
+
+    return made_once("finished", make)
 
 
 @pytest.fixture
