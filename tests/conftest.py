@@ -17,7 +17,6 @@ import pytest
 import torch
 import yaml
 from filelock import FileLock
-from joblib.externals.loky import get_reusable_executor
 
 from mnist_lab import compare, evaluate, predict, train
 from mnist_lab.cli import command
@@ -143,8 +142,6 @@ def _caller(name, main, tmp_path, monkeypatch, capsys):
         return Called(status, *capsys.readouterr())
 
     yield call
-    # Else the next sweep goes on in the workers of this one, which know its environment.
-    get_reusable_executor().shutdown(kill_workers=True)
     logging.root.handlers = handlers
     assert "HYDRA_FULL_ERROR" not in os.environ
     assert not logging.getLogger("mnist_lab").disabled  # else its warnings would be lost

@@ -10,7 +10,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-SLOW = {"compare_models", "inside_a_network"}
 ABSOLUTE = re.compile(r"(?<![\w.<:/])(/[\w.-]+){2,}|\b[A-Z]:\\\\")
 
 
@@ -72,10 +71,9 @@ def test_every_cell_of_code_is_explained_before_it(name):
             assert len(cell.source.splitlines()) <= 12
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in NOTEBOOKS]
-)
+@pytest.mark.parametrize("name", NOTEBOOKS)
 def test_running_it_shows_what_is_stored(name, tmp_path, mnist_root, monkeypatch):
     monkeypatch.setenv("MNIST_LAB_DATA", str(mnist_root.resolve()))
     path = ROOT / "notebooks" / "execute.py"

@@ -94,6 +94,7 @@ def test_jobs_of_a_sweep_are_called_as_before_paths_were_quoted():
     assert quote_paths([run, "data.root=../pics.d"]) == [run, "data.root=../pics.d"]
 
 
+@pytest.mark.slow
 def test_commands_take_paths_of_any_characters(
     lab_train, lab_evaluate, lab_compare, tmp_path, monkeypatch
 ):

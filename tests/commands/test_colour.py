@@ -17,6 +17,7 @@ def root(tmp_path, monkeypatch):
     return tmp_path / "data"
 
 
+@pytest.mark.slow
 def test_a_run_in_colour_and_what_follows_it(lab_train, lab_evaluate, lab_compare, root, tmp_path):
     few = ["model.widths=[4,8]", "model.blocks=1", "data.val_size=20", "trainer.max_epochs=1"]
     called = lab_train("experiment=cifar10", f"data.root={root}", *few, "hydra.run.dir=run")
@@ -36,6 +37,7 @@ def test_a_run_in_colour_and_what_follows_it(lab_train, lab_evaluate, lab_compar
     assert called.status == 0, called.err
 
 
+@pytest.mark.slow
 def test_photographs_are_learnt_told_apart_and_labelled(
     lab_train, lab_evaluate, lab_predict, tmp_path
 ):

@@ -13,6 +13,7 @@ SWEEP = ["-m", "data=digits", "model=mlp", "model.hidden=[16],[4]", "seed=0,1",
          "hydra.sweep.dir=sweep"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_sweep_is_compared_in_its_folder(lab_train, lab_compare, tmp_path):
     assert lab_train(*SWEEP).status == 0
     before = set(tmp_path.iterdir())

@@ -145,6 +145,7 @@ def test_composing_imports_neither_torch_nor_lightning(arguments, heavy_imports,
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_images_are_damaged_as_named_and_everything_says_how(lab_evaluate, trained, tmp_path):
     plain = lab_evaluate(f"checkpoint={trained}", "output=plain")
     assert plain.status == 0, plain.err

@@ -75,6 +75,7 @@ def test_at_eps_a_half_next_to_nothing_is_left(trained, tmp_path):
     assert under(trained, FGSM(0.5)) < 0.3
 
 
+@pytest.mark.slow
 def test_neither_steps_nor_restarts_nor_room_help_the_network(trained):
     def of(steps=4, restarts=1, eps=0.1):
         attack = PGD(eps, steps, step_size=0.03, restarts=restarts)
@@ -99,6 +100,7 @@ def test_several_networks_and_shifted_copies_are_attacked_together(trained, othe
     assert read(tmp_path / "out")["attacked"]["accuracy"] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_same_seed_attacks_alike_and_a_sweep_tells_of_each(trained, lab_evaluate, tmp_path):
     given = [f"checkpoint={trained}", "attack.steps=1", "attack.eps=0.2", "seed=0,0,1"]
     called = lab_evaluate("-m", *given, "attack=pgd", "attack.step_size=0.1")

@@ -20,6 +20,7 @@ def errors_of(folder, corruption, seed):
     return wrong.mean(), [wrong[labels.numpy() == digit].mean() for digit in range(10)]
 
 
+@pytest.mark.slow
 def test_the_fifteen_of_mnist_c(trained, lab_evaluate, tmp_path):
     called = lab_evaluate(f"checkpoint={trained}", "corrupt=mnist_c", "seed=3", "output=out")
     assert called.status == 0, called.err
@@ -81,6 +82,7 @@ def test_errors_are_told_beside_those_of_a_reference(trained, lab_evaluate, tmp_
     assert found["fog"]["error"] == pytest.approx(error, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_sweep_over_corruptions(trained, other, lab_evaluate, tmp_path):
     called = lab_evaluate("-m", f"checkpoint={trained}", "corrupt=none,stripe", "seed=1")
     assert called.status == 0, called.err

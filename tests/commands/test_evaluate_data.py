@@ -15,6 +15,7 @@ from mnist_lab.models import checkpoint
 from tests.commands.runs import fitted, read, rows, shown, write_checkpoint
 
 
+@pytest.mark.slow
 def test_the_parts_of_train_are_those_of_the_run(trained, other, lab_evaluate, tmp_path):
     for folder, data in (
         (trained, DataModule(Digits(), val_size=200)),
@@ -45,6 +46,7 @@ def test_a_setting_of_the_split_goes_before_the_stored_one(trained, lab_evaluate
     assert "data.val_size: no such setting; there are root, mirror" in called.err
 
 
+@pytest.mark.slow
 def test_ones_own_pictures(lab_evaluate, tmp_path):
     images, labels = Digits().read(None, "train")
     for place in ("one", "two"):
@@ -65,6 +67,7 @@ def test_ones_own_pictures(lab_evaluate, tmp_path):
     assert {row["truth"] for row in rows(tmp_path / "out/predictions.csv")} == set(names)
 
 
+@pytest.mark.slow
 def test_a_run_on_ones_own_pictures_knows_their_folder(
     lab_train, lab_evaluate, tmp_path, monkeypatch
 ):
@@ -130,6 +133,7 @@ def test_a_network_that_was_trained_on_no_dataset(lab_evaluate, tmp_path):
     assert read(tmp_path / "out")["metrics"]["loss"] == pytest.approx(math.log(10), rel=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 def test_mnist(mnist, mnist_root, lab_evaluate, tmp_path, monkeypatch):
     """The run's own accuracy, what is told beside it, and the labels that `predict` gives."""
@@ -163,6 +167,7 @@ def test_mnist(mnist, mnist_root, lab_evaluate, tmp_path, monkeypatch):
         assert [row["prediction"] for row in rows(tmp_path / f"{source}.out")] == expected
 
 
+@pytest.mark.slow
 def test_a_test_split_that_was_cut_off_is_cut_off_again(lab_train, lab_evaluate, tmp_path):
     images, labels = Digits().read(None, "test")
     for index, (image, label) in enumerate(zip(images, labels, strict=True)):

@@ -21,6 +21,7 @@ def metric(folder):
     return json.loads((folder / "result.json").read_text())["metrics"]["val/accuracy"]
 
 
+@pytest.mark.slow
 def test_a_sweep_over_folds_and_what_is_made_of_it(lab_train, lab_compare, lab_evaluate, tmp_path):
     called = lab_train(*SWEEP)
     assert called.status == 0, called.err

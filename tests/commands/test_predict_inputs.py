@@ -122,6 +122,7 @@ def test_images_unlike_those_trained_on_are_refused_and_put_right_as_told(
     assert_predicts(tmp_path / "out.csv", expected(trained, damaged))
 
 
+@pytest.mark.slow
 def test_classes_have_their_names_and_pictures_their_folders(lab_predict, tmp_path):
     """Trained on folders, predicted in a folder of folders: mostly the folder's own name."""
     images, labels = Digits().read(None, "train")

@@ -90,6 +90,7 @@ def test_what_is_below_the_median_ends_after_its_epoch(whole, lab_train, lab_com
         assert f"{name}: pruned: {found[name]['reason']}" in " ".join(compared.out.split())
 
 
+@pytest.mark.slow
 def test_killed_it_goes_on_as_if_it_had_not_been(whole, lab_train, start, tmp_path):
     expected, _ = whole
     folder = tmp_path / "outputs/sweeps/s"
@@ -139,6 +140,7 @@ def test_hyperband_ends_jobs_at_its_rungs(lab_train, tmp_path):
     assert pruned
 
 
+@pytest.mark.slow
 def test_jobs_side_by_side_report_to_one_storage(lab_train, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     launcher = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2"]

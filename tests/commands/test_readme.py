@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from joblib.externals.loky import get_reusable_executor
 from PIL import Image
 
 from mnist_lab import predict
@@ -52,6 +53,8 @@ def test_the_readme_has_what_is_tested_here():
 @pytest.fixture(scope="module")
 def users(tmp_path_factory):
     """What the commands take for the user's own: pictures, and Kaggle's files."""
+    # Joblib's workers of other tests know of no MNIST_LAB_DATA.
+    get_reusable_executor().shutdown(kill_workers=True)
     folder = tmp_path_factory.mktemp("users")
     images, labels = Digits().read(None, "test")
     names = [f"pixel{i}" for i in range(784)]
@@ -85,7 +88,14 @@ RUN = [x for x in TRAIN if "shallow" not in x] + [x.removeprefix(documents.TRAIN
 
 
 @pytest.mark.mnist
-@pytest.mark.parametrize("arguments", dict.fromkeys(RUN))
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        # Those whose jobs are in processes of their own take some ten seconds.
+        pytest.param(each, marks=pytest.mark.slow if "launcher=" in each else [])
+        for each in dict.fromkeys(RUN)
+    ],
+)
 def test_train_commands(arguments, lab_train, own_files, tmp_path, mnist_root, monkeypatch):
     if "fashion_mnist" in arguments:  # nobody ships it: MNIST's archives stand in for it
         arguments = arguments.replace("fashion_mnist", "mnist")
@@ -138,6 +148,7 @@ def outputs(first, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_predict_commands(outputs, own_files, tmp_path, monkeypatch):
     for arguments in PREDICT:
         monkeypatch.setattr(sys, "argv", ["predict", *arguments.split()])
@@ -153,6 +164,7 @@ def test_export_commands(outputs, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.glob("first.*")) == ["first.html", "first.onnx"]
 
 
+@pytest.mark.slow
 def test_evaluate_commands(outputs, lab_evaluate, own_files, tmp_path):
     shutil.copytree(tmp_path / "outputs/first", tmp_path / "outputs/second")
     for arguments in EVALUATE:

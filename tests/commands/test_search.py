@@ -111,6 +111,7 @@ def test_a_point_that_diverges_is_told_and_the_others_go_on(lab_train, tmp_path)
         assert len(with_test(found)) == 1
 
 
+@pytest.mark.slow
 def test_points_that_failed_are_tried_again(lab_train, tmp_path, monkeypatch):
     folder = tmp_path / "outputs/sweeps/s"
     weights = tmp_path / "weights"
@@ -134,6 +135,7 @@ def test_what_no_result_has_cannot_be_searched_by(lab_train, tmp_path):
     assert len(results(tmp_path / "outputs/sweeps/s")) == 1
 
 
+@pytest.mark.slow
 def test_points_side_by_side(lab_train, tmp_path):
     called = lab_train(*search("s", 4, *SPACE, "hydra/launcher=joblib", "hydra.sweeper.n_jobs=2"))
     assert called.status == 0
@@ -169,6 +171,7 @@ def test_a_storage_that_is_none(lab_train, tmp_path):
         assert f"{name}: cannot be used" in called.err
 
 
+@pytest.mark.slow
 def test_one_of_an_earlier_version_goes_on_where_it_lies(lab_train, tmp_path):
     assert lab_train(*search("whole", 3, *SPACE)).status == 0
     assert lab_train(*search("s", 1, *SPACE)).status == 0

@@ -234,6 +234,7 @@ def test_sweeps_without_a_name_get_folders_of_their_own(lab_train, tmp_path):
     assert len(list(tmp_path.glob("outputs/sweeps/*/sweep.json"))) == 2
 
 
+@pytest.mark.slow
 def test_in_parallel_the_results_are_the_same(lab_train, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     arguments = [*MLP, "trainer.accelerator=cpu", "seed=0,1", "optimizer=sgd",
@@ -253,6 +254,7 @@ def test_in_parallel_the_results_are_the_same(lab_train, tmp_path):
     assert len(both[0]) == 2
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_first_jobs_all_fail_alike_stops(lab_train, tmp_path):
     jobs = [*QUICK, "optimizer=sgd", "seed=0,1,2,3,4"]
     for patience, started in (("", 3), ("sweep_patience=2", 2), ("sweep_patience=null", 5)):
@@ -267,6 +269,7 @@ def test_a_sweep_whose_first_jobs_all_fail_alike_stops(lab_train, tmp_path):
     assert mended.status == 0, mended.err
 
 
+@pytest.mark.slow
 def test_in_parallel_it_stops_as_well(lab_train, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     called = lab_train(*QUICK, "optimizer=sgd", "optimizer.lr=-1", "seed=range(0,9)", *PARALLEL)
@@ -276,6 +279,7 @@ def test_in_parallel_it_stops_as_well(lab_train, tmp_path):
     assert 3 <= len(list(tmp_path.glob("outputs/sweeps/s/*/failed.txt"))) <= 4
 
 
+@pytest.mark.slow
 def test_what_a_sweep_is_spared_is_drawn_when_asked_for(lab_train, tmp_path):
     """And is then, byte for byte, what it would have been at once."""
     sweep = ("-m", "data=digits", "model=lenet", "trainer.max_epochs=1", "trainer.accelerator=cpu",

@@ -149,6 +149,7 @@ def test_the_stored_configuration_repeats_the_run(lab_train, tmp_path):
     assert names == ["seed-0_fast_dev_run-True", "seed-1_fast_dev_run-True"]
 
 
+@pytest.mark.slow
 def test_a_repetition_takes_as_many_threads(lab_train, tmp_path, monkeypatch):
     """Of which the last bits of sums depend, and so all weights after some steps."""
 
@@ -301,6 +302,7 @@ def test_an_epoch_without_validation_tells_none(lab_train):
     assert ["val loss" in line for line in told] == [False, True, False]
 
 
+@pytest.mark.slow
 def test_full_error_gives_the_traceback(tmp_path):
     command = [sys.executable, "-m", "mnist_lab.train", "seed=x"]
     done = subprocess.run(

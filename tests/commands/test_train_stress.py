@@ -15,6 +15,7 @@ FEW = [f"~trainer.callbacks.corruptions.suite.{name}" for name in (
     "brightness", "translate", "spatter", "dotted_line", "canny_edges")]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_tells_of_corruptions_what_evaluate_does(
     lab_train, lab_evaluate, lab_compare, tmp_path
 ):

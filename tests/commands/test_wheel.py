@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.forked import call
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,6 +23,7 @@ def test_wheel_carries_the_configuration(installed):
     assert {path.suffix for path in page.iterdir()} == {".js", ".css", ".jinja"}
 
 
+@pytest.mark.slow
 def test_a_run_from_the_wheel_in_an_empty_folder(installed, tmp_path):
     code = "import mnist_lab; print(mnist_lab.__file__)"
     environment = {**os.environ, "PYTHONPATH": str(installed)}

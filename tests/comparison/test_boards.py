@@ -123,6 +123,7 @@ def address(write_curves, write_boards):
         yield address
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_groups_with_their_bands(address, browser):
     runs = ["1. norm=[16]", "2. norm=[4]"]
     for _ in range(150):

@@ -266,6 +266,7 @@ def result(root):
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 def test_training_on_a_table(lab_train, kaggle, tmp_path):
     called = lab_train(
         "experiment=kaggle_cnn", "data=kaggle", f"data.root={kaggle}", "trainer.max_epochs=1"

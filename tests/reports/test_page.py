@@ -135,6 +135,7 @@ def test_texts_are_escaped(copy):
     assert "<script>&amp;" in content.images
 
 
+@pytest.mark.slow
 def test_large_figures_are_made_small_enough(copy):
     noise = np.random.RandomState(0).randint(0, 255, (1400, 1200, 3)).astype(np.uint8)
     for name in ("samples", "mistakes"):

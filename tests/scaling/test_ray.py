@@ -63,7 +63,7 @@ def cluster(request, home, tmp_path):
         wait_for(lambda: "Ray runtime started" in (tmp_path / "ray.log").read_text(), 90)
         yield f"127.0.0.1:{port}"
     finally:
-        os.killpg(daemon.pid, signal.SIGTERM)
+        daemon.terminate()  # which ends the others: without them it would wait for them
         daemon.wait(60)
 
 

@@ -38,7 +38,7 @@ def test_the_collector_is_left_as_it_was(enabled):
         if not enabled:
             gc.disable()
         with pytest.raises(ModuleNotFoundError), swift_imports():
-            import no_such_module  # noqa: F401
+            import mnist_lab.no_such_module  # noqa: F401
         assert gc.isenabled() == enabled
     finally:
         gc.enable()

@@ -221,6 +221,7 @@ def test_lists_stand_for_all_of_them_and_are_checked(lab_train, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_sweep_with_callbacks_and_loggers(lab_train, tmp_path):
     target = "{_target_: lightning.pytorch"
     done = lab_train(

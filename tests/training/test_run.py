@@ -157,6 +157,7 @@ assert train([16], resume=True).metrics == first.metrics
 """
 
 
+@pytest.mark.slow
 def test_from_python_a_run_is_heard_and_its_folder_is_its_own(tmp_path):
     (tmp_path / "own.py").write_text(FROM_PYTHON)
     status, out, err = call(tmp_path / "own.py", folder=tmp_path)
@@ -179,6 +180,7 @@ def lenet(folder, epochs=1, seed=0, **settings):
     return run.train(data, model, own, **settings)
 
 
+@pytest.mark.slow
 def test_a_run_from_python_is_the_commands(tmp_path, lab_train, lab_compare):
     result = lenet("python")
     both = ["data=digits", "seed=0", "trainer.accelerator=cpu", "trainer.callbacks.dashboard=null"]

@@ -67,6 +67,7 @@ def test_our_model_on_their_data(floats, tmp_path, caplog):
         assert torch.equal(read(data.test.tensors[0]), model(data.test.tensors[0]))
 
 
+@pytest.mark.slow
 def test_their_model_on_our_data_continues_bitwise(tmp_path, caplog):
     caplog.set_level("INFO", "mnist_lab")
 
@@ -114,6 +115,7 @@ def test_what_was_to_be_monitored_and_is_not_logged_is_told(tmp_path):
         train(Bars(floats=True), Net(classes=3), trainer(tmp_path, 1))
 
 
+@pytest.mark.slow
 def test_both_by_the_command_and_continued(lab_train, tmp_path):
     package = "tests.training.strangers"
     (tmp_path / "conf/data").mkdir(parents=True)
@@ -155,6 +157,7 @@ class Keeping(Logger):
         self.pictures.add(key)
 
 
+@pytest.mark.slow
 def test_loggers_of_others_get_settings_final_metrics_and_figures(digits, tmp_path):
     keeping, table = Keeping(), CSVLogger(tmp_path, name="csv")
     loggers = {"keeping": keeping, "csv": table}
