@@ -66,6 +66,7 @@ def test_what_is_told(trained, lab_evaluate, tmp_path):
     assert page.count("<img ") == 7
 
 
+@pytest.mark.slow
 def test_an_ensemble_and_shifts(trained, other, lab_evaluate, tmp_path):
     images, labels = Digits().read(None, "test")
     called = lab_evaluate(f"checkpoint=[{trained},{other}]", "tta=5", "output=out")
@@ -81,6 +82,7 @@ def test_an_ensemble_and_shifts(trained, other, lab_evaluate, tmp_path):
     assert "lenet + lenet on digits, test" in called.out
 
 
+@pytest.mark.slow
 def test_damaged_copies(trained, lab_evaluate, tmp_path):
     arguments = [f"checkpoint={trained}", "augment=affine", "augment.degrees=40", "seed=5"]
     assert lab_evaluate(*arguments, "output=one").status == 0
@@ -109,6 +111,7 @@ def test_inside(trained, lab_evaluate, tmp_path):
         assert path.read_bytes() == (tmp_path / "out/figures" / path.name).read_bytes()
 
 
+@pytest.mark.slow
 def test_disputed_labels_are_told_beside_the_accuracy(trained, lab_evaluate, tmp_path):
     table = rows(trained / "predictions.csv")
     right = [row["prediction"] == row["truth"] for row in table]

@@ -88,6 +88,7 @@ def test_neither_steps_nor_restarts_nor_room_help_the_network(trained):
     assert under(trained, FGSM(0.02)) > under(trained, FGSM(0.1)) > under(trained, FGSM(0.2))
 
 
+@pytest.mark.slow
 def test_several_networks_and_shifted_copies_are_attacked_together(trained, other, lab_evaluate,
                                                                    tmp_path):  # fmt: skip
     given = ["data=digits", "attack=fgsm", "attack.eps=0.1", "tta=2", "output=out"]
@@ -132,6 +133,7 @@ def test_what_does_not_fit_is_refused_in_a_line(typed, told, trained, lab_evalua
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_from_python(trained, tmp_path):
     members = trained_networks.load_all([str(trained)])
     attack = {"_target_": "mnist_lab.models.attacks.PGD", "eps": 0.1, "steps": 2}

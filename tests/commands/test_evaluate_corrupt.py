@@ -62,6 +62,7 @@ FEW = [f"~corrupt.{name}" for name in make("corrupt/mnist_c") if name not in ("f
 REFERENCE = "+reference.digits.test={fog: 0.5, stripe: 0.25}"
 
 
+@pytest.mark.slow
 def test_errors_are_told_beside_those_of_a_reference(trained, lab_evaluate, tmp_path):
     given = [f"checkpoint={trained}", "corrupt=mnist_c", *FEW, REFERENCE]
     called = lab_evaluate(*given, "output=out")

@@ -105,6 +105,7 @@ def test_a_wish_that_no_confidence_fulfils(trained):
     assert "No confidence gives an accuracy of 100.00 % among the 200 validation images." in told
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 def test_foreign_images(trained, mnist_root, lab_evaluate, tmp_path, monkeypatch):
     """Digits of scikit-learn's are a network's own; MNIST's, of another hand, are foreign."""

@@ -9,6 +9,7 @@ import torch
 from tests.commands.runs import read, write_checkpoint
 
 
+@pytest.mark.slow
 def test_overwriting(trained, other, lab_evaluate, tmp_path):
     given = [f"checkpoint={trained}", "output=out"]
     (tmp_path / "out").mkdir()  # an empty one will do
@@ -211,6 +212,7 @@ def test_bad_input_is_told_in_a_line_and_leaves_nothing(
     assert {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_a_sweep_has_one_folder(trained, lab_evaluate, tmp_path):
     arguments = [f"checkpoint={trained}", "augment=affine", "augment.shift=0,6"]
     called = lab_evaluate("-m", *arguments)

@@ -170,6 +170,7 @@ def test_an_unreadable_picture_is_named_and_the_others_are_predicted(
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 @pytest.mark.parametrize("source", ["png", "test.csv"])
 def test_mnist_as_pictures_or_table_gets_the_labels_that_the_run_reported(

@@ -61,6 +61,7 @@ def whole(made_once):
     return folder / "outputs/sweeps/s", (folder / "told.txt").read_text()
 
 
+@pytest.mark.slow
 def test_what_is_below_the_median_ends_after_its_epoch(whole, lab_train, lab_compare, tmp_path):
     folder = tmp_path / "outputs/sweeps/s"
     shutil.copytree(whole[0], folder)
@@ -131,6 +132,7 @@ def test_a_job_that_was_pruned_before_anybody_was_told(lab_train, tmp_path):
     assert json.loads(path.read_text()) == changed
 
 
+@pytest.mark.slow
 def test_hyperband_ends_jobs_at_its_rungs(lab_train, tmp_path):
     arguments = [*WIDE, "trainer.max_epochs=9", "hydra.sweeper.pruner=hyperband"]
     assert lab_train(*search("s", 6, *arguments)).status == 0

@@ -84,6 +84,7 @@ def test_make_targets_exist(target):
 
 # Those on Ray and Slurm are run on real ones, in tests/scaling.
 LAPTOP = [x for x in SCALING if not re.search(r"launcher=(ray|slurm)", x)]
+SLOW = "launcher=|data=folder"  # jobs in processes of their own; hundreds of pictures
 RUN = [x for x in TRAIN if "shallow" not in x] + [x.removeprefix(documents.TRAIN) for x in LAPTOP]
 
 
@@ -91,8 +92,7 @@ RUN = [x for x in TRAIN if "shallow" not in x] + [x.removeprefix(documents.TRAIN
 @pytest.mark.parametrize(
     "arguments",
     [
-        # Those whose jobs are in processes of their own take some ten seconds.
-        pytest.param(each, marks=pytest.mark.slow if "launcher=" in each else [])
+        pytest.param(each, marks=pytest.mark.slow if re.search(SLOW, each) else [])
         for each in dict.fromkeys(RUN)
     ],
 )
@@ -186,6 +186,7 @@ def test_compare_commands(arguments, write_run, lab_compare, tmp_path):
     assert len(list(tmp_path.rglob("compare.html"))) == 1
 
 
+@pytest.mark.slow
 def test_own_model_and_experiment_are_the_files_shown(lab_train, tmp_path, monkeypatch):
     (source,) = (
         x for x in documents.blocks("README.md", "python") if x.startswith("# mnist_lab/models/")
@@ -206,6 +207,7 @@ def test_own_model_and_experiment_are_the_files_shown(lab_train, tmp_path, monke
     assert len(list(tmp_path.rglob("result.json"))) == 3
 
 
+@pytest.mark.slow
 def test_python_example(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (source,) = (x for x in documents.blocks("README.md", "python") if "default_trainer" in x)

@@ -198,6 +198,7 @@ def test_two_searches_in_one_folder_are_one_too_many(lab_train, tmp_path):
     assert len(results(tmp_path / "outputs/sweeps/s")) == 1
 
 
+@pytest.mark.slow
 def test_the_space_that_is_ready_composes(lab_train):
     called = lab_train("search=training", "model=mlp", "data=digits", "model.hidden=[16]",
                        "trainer.max_epochs=1", "hydra.sweeper.n_trials=2", "sweep=s")  # fmt: skip

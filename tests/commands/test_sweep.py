@@ -207,6 +207,7 @@ def test_what_makes_a_sweep_another_one(lab_train, tmp_path):
     assert "data.train_size, seed, study=batch_size, trainer.fast_dev_run; give" in other.err
 
 
+@pytest.mark.slow
 def test_a_sweep_without_seeds_is_extended_by_some(lab_train, tmp_path):
     quick = ["-m", "data=digits", "trainer.fast_dev_run=true", "sweep=s"]
     assert lab_train(*quick, "data.batch_size=32,64").status == 0

@@ -26,17 +26,9 @@ def network(mnist_root, made_once):
     return models.load(made_once("reader", make)).eval()
 
 
-QUICK = ("plain paper", "hard shadow")  # all of them take a minute and a half
-
-
+@pytest.mark.slow
 @pytest.mark.mnist
-@pytest.mark.parametrize(
-    "condition",
-    [
-        pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow)
-        for name in photographs.CONDITIONS
-    ],
-)
+@pytest.mark.parametrize("condition", photographs.CONDITIONS)
 def test_a_photograph_gets_its_digits_label(condition, network, mnist_root, tmp_path):
     """Of 24 at least 21: a reader that gets 95 of 100 right does so in 97 of 100 samples."""
     images, labels = photographs.painted(mnist_root / "mnist", condition, 24, seed=3)

@@ -128,6 +128,7 @@ def test_onnx_is_read_without_torch_and_without_this_package(trained, images, ex
     assert len(told["checkpoint_sha256"]) == 64
 
 
+@pytest.mark.slow
 def test_a_torch_program_is_read_without_this_package(trained, images, expected, tmp_path):
     export(str(trained), str(tmp_path / "a.pt2"), temperature=1.25)
     np.save(tmp_path / "images.npy", images[:5].numpy())

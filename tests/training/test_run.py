@@ -125,6 +125,7 @@ def test_what_is_tested_is_of_the_first_checkpoint_that_monitors(digits, tmp_pat
     assert all(torch.equal(value, stored[name]) for name, value in model.state_dict().items())
 
 
+@pytest.mark.slow
 def test_of_epochs_level_in_accuracy_the_one_with_the_lowest_loss_counts(tmp_path):
     torch.manual_seed(67280421310721)  # with some other weights no epochs are level
     data = DataModule(Digits(), val_size=12, train_size=300)

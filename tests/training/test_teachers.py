@@ -47,6 +47,7 @@ class Mislabelled(Digits):
         return images, (labels + 1) % 10
 
 
+@pytest.mark.slow
 def test_a_student_learns_what_its_teachers_say_whatever_the_labels_are(teachers, tmp_path, digits):
     images, truth = digits.tensors("test")
     network = partial(MLP, hidden=[32], optimizer=partial(torch.optim.Adam, lr=3e-3))
