@@ -69,7 +69,8 @@ def _run(cfg: DictConfig, gpu: int | None) -> tuple["Result", str]:
             plain = run_folder.continued(folder, folders.changes(cfg), tuple(cfg.trust))
         else:
             typed = as_typed(hydra_config.overrides.task)
-            notes = signatures.leave_out(cfg, typed)
+            with swift_imports():  # of the classes that it asks
+                notes = signatures.leave_out(cfg, typed)
             validate_on_fold(cfg, [text.lstrip("+").partition("=")[0] for text in typed])
             for key in OmegaConf.missing_keys(cfg):
                 raise LabError(f"{key}: a value is missing")
