@@ -140,6 +140,7 @@ def by_shell(to, *arguments, folder):
         ("| head -1", ["--cfg", "job"]),
         (">&-", ["--help"]),
         (">&- 2>&- <&-", [*RUN, "hydra.run.dir=run"]),
+        (">/dev/null", [*RUN, "hydra.run.dir=run"]),  # at its very end, too
     ],
 )
 def test_a_shell_does_the_same(to, arguments, tmp_path):
