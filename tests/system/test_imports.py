@@ -42,3 +42,26 @@ def test_the_collector_is_left_as_it_was(enabled):
         assert gc.isenabled() == enabled
     finally:
         gc.enable()
+
+
+LOOKED_FOR = """
+import gc, sys
+class Noting:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("torch", "lightning"):
+            print(name, gc.isenabled(), file=sys.stderr)
+sys.meta_path.insert(0, Noting())
+from mnist_lab import train
+from mnist_lab.cli import command
+sys.argv = ["train", "data=digits", "model=mlp", "trainer.fast_dev_run=true", "hydra.run.dir=run",
+            "hydra.job.name=train"]
+command.run(train.main)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_imports_torch_and_lightning_so(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", LOOKED_FOR], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stderr.splitlines() == ["torch False", "lightning False"]
